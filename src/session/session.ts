@@ -1,0 +1,66 @@
+/** What the gateway keeps of one signed-in browser; sealed before it leaves the process. */
+import type { JWK } from 'jose'
+import type { TokenSet } from '../oidc/token-set.ts'
+
+/** The server-side record of one browser. Times are epoch milliseconds. Opened only with the cookie's value. */
+export interface Session {
+  /** base64url of SHA-256 of the cookie value as ASCII; the public handle of the session. */
+  readonly ref: string
+  /** Grows by one with each write; what compare-and-set compares. */
+  readonly version: number
+  /** The name under `providers`, or `default`. */
+  readonly provider: string
+  readonly issuer: string
+  readonly sub: string
+  /** The provider's own session id (`sid` claim), where it gives one. */
+  readonly providerSid?: string
+  readonly createdAt: number
+  /** The absolute end: nothing moves it. */
+  readonly expiresAt: number
+  /** Claims of the latest ID token (of the login, or of a refresh that brought one). */
+  readonly claims: Readonly<Record<string, unknown>>
+  /** Claims of the UserInfo endpoint, where `provider.userinfo` is on. */
+  readonly userinfo?: Readonly<Record<string, unknown>>
+  readonly tokens: TokenSet
+  /** Private JWK of the DPoP key to which the tokens are bound. */
+  readonly dpopKey?: JWK
+  /** Tokens for single routes, by a key that names resource, scopes and kind. */
+  readonly routeTokens?: Readonly<Record<string, TokenSet>>
+  /** The refresh token was sent once and the answer was lost: it is tried again at most once. */
+  readonly refreshInDoubt?: boolean
+  /** What the browser called itself at login, at most 256 characters. */
+  readonly userAgent?: string
+  /** The members of the user's and the provider session's index that point here, to take them out again. */
+  readonly indexEntries?: readonly IndexEntry[]
+}
+
+/** A pointer from a user or a provider session to a session. */
+export interface IndexEntry {
+  /** The index's key without the prefix: `u:{…}` or `p:{…}`. */
+  readonly key: string
+  /** `<ref>.<sealed SessionSummary>` */
+  readonly member: string
+}
+
+/** What the list of a user's sessions shows; sealed by the key ring beside each index entry. */
+export interface SessionSummary {
+  readonly ref: string
+  readonly createdAt: number
+  readonly expiresAt: number
+  readonly userAgent?: string
+}
+
+/** Why a session ended; a label of metrics, a field of audit lines and of `ended` events. */
+export type EndReason =
+  | 'logout'
+  | 'replaced'
+  | 'idle_timeout'
+  | 'absolute_timeout'
+  | 'refresh_rejected'
+  | 'refresh_lost'
+  | 'backchannel_logout'
+  | 'frontchannel_logout'
+  | 'revoked_by_user'
+  | 'revoked_by_admin'
+  | 'session_limit'
+  | 'unreadable'

@@ -1,0 +1,92 @@
+/** The logger: JSON lines on stdout, readable ones on a terminal. */
+import { createRequire } from 'node:module'
+import { pino } from 'pino'
+import type { DestinationStream, Logger, LoggerOptions } from 'pino'
+import { BffError } from '../errors.ts'
+import { cleanFields, cleanText } from './redaction.ts'
+
+export interface LogSettings {
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  /** Left out: readable on a terminal, JSON elsewhere. */
+  readonly format?: 'json' | 'pretty' | undefined
+}
+
+const CAUSES = 5
+const FRAMES = 12
+
+/** A pino logger that fits `Log` and Fastify's `loggerInstance`. Without `stream` it writes to stdout. */
+export function createLogger(settings: LogSettings, stream?: DestinationStream): Logger {
+  const pretty = (settings.format ?? (stream === undefined && process.stdout.isTTY ? 'pretty' : 'json')) === 'pretty'
+  const options: LoggerOptions = {
+    level: settings.level,
+    // One process to a container: its name and number tell nothing. Times in UTC (ASVS 16.2.2).
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    // Not pino's `redact`: its wildcards cost 20 µs a line, and it cannot cut or clean texts.
+    formatters: { level: (label) => ({ level: label }), log: cleanLine, bindings: cleanFields },
+    serializers: { err: describeError, error: describeError, req: describeRequest, res: describeResponse },
+  }
+  return pino(options, pretty ? prettyStream(stream) : (stream ?? pino.destination({ dest: 1, sync: false })))
+}
+
+/** Type, message, code and causes of a thrown value; no other property, since libraries hang answers and commands there. */
+export function describeError(thrown: unknown): object {
+  const described = describeOne(thrown)
+  const causes: object[] = []
+  const seen = new Set<unknown>([thrown])
+  let cause = causeOf(thrown)
+  while (cause instanceof Error && !seen.has(cause) && causes.length < CAUSES) {
+    seen.add(cause)
+    causes.push(describeOne(cause))
+    cause = causeOf(cause)
+  }
+  return causes.length === 0 ? described : { ...described, causes }
+}
+
+function causeOf(thrown: unknown): unknown {
+  if (thrown instanceof AggregateError && thrown.cause === undefined) return thrown.errors[0]
+  return thrown instanceof Error ? thrown.cause : undefined
+}
+
+function describeOne(thrown: unknown): object {
+  if (!(thrown instanceof Error)) return { type: typeof thrown, message: 'a value that is no error was thrown' }
+  const code = 'code' in thrown && typeof thrown.code === 'string' ? { code: cleanText(thrown.code) } : {}
+  const described = { type: thrown.name, message: cleanText(thrown.message), ...code }
+  // Our own failures say where they come from; of foreign ones the frames are wanted, without the message above them.
+  if (thrown instanceof BffError && thrown.code !== 'internal') return described
+  const frames = (thrown.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
+  return { ...described, stack: frames.slice(0, FRAMES).map((line) => line.trim()) }
+}
+
+function cleanLine(fields: Record<string, unknown>): Record<string, unknown> {
+  return cleanFields(fields)
+}
+
+/** Method and path only: the callback's query holds the code and the state. */
+function describeRequest(request: unknown): object {
+  if (typeof request !== 'object' || request === null) return {}
+  const { method, url, ip } = request as { method?: unknown; url?: unknown; ip?: unknown }
+  return {
+    ...(typeof method === 'string' && { method: cleanText(method) }),
+    ...(typeof url === 'string' && { path: cleanText(url.replace(/[?#].*$/s, '')) }),
+    ...(typeof ip === 'string' && { remoteAddress: ip }),
+  }
+}
+
+function describeResponse(response: unknown): object {
+  if (typeof response !== 'object' || response === null || !('statusCode' in response)) return {}
+  return { statusCode: response.statusCode }
+}
+
+function prettyStream(destination: DestinationStream | undefined): DestinationStream {
+  // Loaded where it is used: a gateway that logs JSON does not pay for it. Typed by the package itself.
+  const { build } = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty')
+  // pino-pretty asks for a whole Writable in its types and calls `write` only.
+  const target = destination as NodeJS.WritableStream | undefined
+  return build({
+    colorize: destination === undefined && process.stdout.hasColors?.() === true,
+    sync: true,
+    translateTime: 'SYS:HH:MM:ss.l',
+    ...(target ? { destination: target } : { destination: 1 }),
+  })
+}

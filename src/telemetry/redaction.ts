@@ -1,0 +1,85 @@
+/** The second net under the rule that no secret is logged: names that are never shown, texts that are cleaned. */
+
+const LIMIT = 256
+
+/** Field names whose value is never logged, at any depth that is looked at. */
+const SECRET_NAMES = new Set([
+  'authorization',
+  'proxyauthorization',
+  'cookie',
+  'cookies',
+  'setcookie',
+  'cookievalue',
+  'dpop',
+  'dpopkey',
+  'password',
+  'secret',
+  'clientsecret',
+  'clientassertion',
+  'privatekey',
+  'code',
+  'codeverifier',
+  'state',
+  'nonce',
+  'token',
+  'tokens',
+  'accesstoken',
+  'refreshtoken',
+  'idtoken',
+  'idtokenhint',
+  'logouttoken',
+  'subjecttoken',
+  'actortoken',
+  'assertion',
+])
+
+/** Failure codes (`login_failed`, `ECONNRESET`): the one kind of `code` that may be seen. */
+const PUBLIC_CODE = /^(?:[a-z_]{1,48}|[A-Z][A-Z0-9_]{1,47})$/
+
+const HARMLESS = /^[A-Za-z0-9_.,:;/[\]-]*$/
+
+/** Whether a field of this name may not be shown. `code` stands for OAuth codes and for failure codes: the value tells. */
+function isSecret(name: string, value: unknown): boolean {
+  const plain = name.replaceAll(/[-_]/g, '').toLowerCase()
+  if (!SECRET_NAMES.has(plain)) return false
+  if (plain === 'code') return !(typeof value === 'number' || (typeof value === 'string' && PUBLIC_CODE.test(value)))
+  // `token: 'user'` would be a rule, `tokens: 3` a count: numbers and booleans hold no secret.
+  return typeof value !== 'number' && typeof value !== 'boolean'
+}
+
+/**
+ * A text fit for a log line: no control characters (a terminal obeys them), nothing that looks like a token, a query
+ * or credentials in a URL, at most 256 characters.
+ */
+export function cleanText(text: string): string {
+  // Most fields are short names, paths and ids without anything that could be cleaned.
+  if (text.length <= LIMIT && HARMLESS.test(text) && !text.includes('eyJ')) return text
+  const cleaned = text
+    .slice(0, 4 * LIMIT)
+    // oxlint-disable-next-line no-control-regex -- control characters are what this line is about
+    .replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
+    .replaceAll(/eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}/g, '[token]')
+    .replaceAll(/\b(Bearer|DPoP|Basic) +[A-Za-z0-9._~+/=-]{8,}/gi, '$1 [removed]')
+    .replaceAll(/(\/\/)[^\s/@]{1,256}@/g, '$1[removed]@')
+    .replaceAll(/([?&#][A-Za-z_]{1,64}=)[^\s&#"']+/g, '$1[removed]')
+  return cleaned.length > LIMIT ? `${cleaned.slice(0, LIMIT - 1)}…` : cleaned
+}
+
+/** The fields of one log line with secret names masked and long texts cut; looks three levels deep. */
+export function cleanFields(fields: Readonly<Record<string, unknown>>, depth = 3): Record<string, unknown> {
+  const cleaned: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(fields))
+    cleaned[name] = isSecret(name, value) ? '[removed]' : cleanValue(value, depth)
+  return cleaned
+}
+
+function cleanValue(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return cleanText(value)
+  if (typeof value !== 'object' || value === null) return value
+  // What is not a plain object or a list (errors, requests) has a serializer of its own.
+  if (Array.isArray(value))
+    return depth === 0 ? `[${value.length}]` : value.slice(0, 50).map((item) => cleanValue(item, depth - 1))
+  if (Object.getPrototypeOf(value) !== Object.prototype) return value
+  // A plain object's own enumerable members are what Object.entries gives.
+  return depth === 0 ? '[object]' : cleanFields(value as Record<string, unknown>, depth - 1)
+}

@@ -1,0 +1,63 @@
+// The programs that the tests need besides Node: found on this machine, or installed where that is possible.
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+/** What the tests need, by the names it goes by, and the Debian packages that bring it, in order of preference. */
+export const tools = [
+  { what: 'a Redis server', names: ['redis-server', 'valkey-server'], packages: ['redis-server', 'valkey-server'] },
+  {
+    what: 'Chromium',
+    names: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],
+    packages: ['chromium'],
+  },
+]
+
+/** The path of the first of these programs on the PATH (or where Debian puts servers), or undefined. */
+export function findProgram(names, path = process.env.PATH ?? '') {
+  const directories = [...path.split(delimiter), '/usr/bin', '/usr/local/bin', '/usr/sbin'].filter(
+    (part) => part !== '',
+  )
+  for (const name of names) {
+    for (const directory of directories) {
+      const file = join(directory, name)
+      try {
+        accessSync(file, constants.X_OK)
+        return file
+      } catch {
+        // Not here: the next place.
+      }
+    }
+  }
+  return undefined
+}
+
+/**
+ * Installs what is missing with apt where that is allowed (root, Debian or Ubuntu).
+ * Returns one line that says what a person has to install, or undefined when everything is there.
+ */
+export function provide(missing, { run = runQuietly, isRoot = process.getuid?.() === 0, find = findProgram } = {}) {
+  const apt = find(['apt-get'])
+  const byHand = (list) =>
+    `the tests need ${list.map((tool) => tool.what).join(' and ')}: install ${list.map((tool) => tool.packages[0]).join(' and ')} ` +
+    `(apt-get install -y ${list.map((tool) => tool.packages[0]).join(' ')})`
+  if (missing.length === 0) return undefined
+  if (!isRoot || apt === undefined) return byHand(missing)
+
+  run(apt, ['update'])
+  for (const tool of missing) {
+    for (const name of tool.packages) {
+      if (find(tool.names) === undefined) run(apt, ['install', '-y', '--no-install-recommends', name])
+    }
+  }
+  const still = missing.filter((tool) => find(tool.names) === undefined)
+  return still.length === 0 ? undefined : `apt could not install it; ${byHand(still)}`
+}
+
+function runQuietly(command, args) {
+  process.stderr.write(`npm test: ${command.split('/').pop()} ${args.join(' ')}\n`)
+  // RUNLEVEL=1: Debian's service scripts must not start a server of their own beside the tests'.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' }
+  const { status, stderr } = spawnSync(command, args, { env, stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' })
+  if (status !== 0) process.stderr.write(stderr)
+}

@@ -1,0 +1,222 @@
+/**
+ * Our cookies: their names and attributes, reading them strictly, and keeping them away from upstreams.
+ *
+ * | cookie | value | attributes |
+ * | --- | --- | --- |
+ * | `__Host-Http-<name>` | the session: 32 random bytes, base64url | Secure, HttpOnly, Path=/, SameSite by the routes |
+ * | `__Secure-<name>-tx-<id>` | a login on its way, sealed | Secure, HttpOnly, Path={basePath}/callback, 600 s |
+ * | `__Secure-<name>-current` | the last session's ref, sealed | as above, until the session's absolute end |
+ */
+import { hash } from 'node:crypto'
+import type { Config } from '../config/schema.ts'
+
+export interface CookieNames {
+  readonly session: string
+  /** Followed by the transaction's id. */
+  readonly transactionPrefix: string
+  readonly current: string
+}
+
+/** The parts of the configuration that cookies depend on. */
+export type CookieConfig = Pick<Config, 'name' | 'basePath' | 'provider' | 'providers' | 'routes'> & {
+  readonly session: Pick<Config['session'], 'cookie'>
+}
+
+interface CarriesCookies {
+  readonly headers: { readonly cookie?: string | undefined }
+}
+
+/** 32 bytes in base64url. */
+const SESSION_VALUE = /^[A-Za-z0-9_-]{43}$/
+const SEALED_VALUE = /^[A-Za-z0-9._-]{1,4096}$/
+const TRANSACTION_ID = /^[A-Za-z0-9_-]{1,64}$/
+const TRANSACTION_SECONDS = 600
+
+/** Contract §5; without prefixes where `session.cookie.insecure` is on. */
+export function cookieNames(config: Pick<CookieConfig, 'name' | 'session'>): CookieNames {
+  const { insecure } = config.session.cookie
+  return {
+    session: insecure ? config.name : `__Host-Http-${config.name}`,
+    transactionPrefix: `${insecure ? '' : '__Secure-'}${config.name}-tx-`,
+    current: `${insecure ? '' : '__Secure-'}${config.name}-current`,
+  }
+}
+
+/**
+ * `Strict` where no route ever needs the cookie on a navigation from elsewhere, else `Lax`: after a sign-in form a
+ * browser sends no `Strict` cookie on the way back (contract §5).
+ */
+export function sessionSameSite(config: Pick<CookieConfig, 'session' | 'routes'>): 'Strict' | 'Lax' {
+  const configured = config.session.cookie.sameSite
+  if (configured) return configured === 'strict' ? 'Strict' : 'Lax'
+  return config.routes.every((route) => route.session === 'required' || route.session === 'none') ? 'Strict' : 'Lax'
+}
+
+/** Reads, writes and strips the cookies of one gateway. Made once; holds nothing about any request. */
+export class CookieJar {
+  readonly names: CookieNames
+  readonly #sessionAttributes: string
+  readonly #callbackAttributes: string
+  readonly #isPersistent: boolean
+  readonly #ownNames: { readonly exact: readonly string[]; readonly prefix: string }
+  readonly #mayBeOurs: RegExp
+
+  constructor(config: CookieConfig) {
+    this.names = cookieNames(config)
+    const secure = config.session.cookie.insecure ? '' : '; Secure'
+    const providers = [config.provider, ...Object.values(config.providers ?? {})]
+    // A form post from the provider is a cross-site POST, which carries nothing but `None` (CB-03).
+    const isPosted = providers.some((provider) => provider?.responseMode.startsWith('form_post'))
+    this.#sessionAttributes = `; Path=/${secure}; HttpOnly; SameSite=${sessionSameSite(config)}`
+    this.#callbackAttributes = `; Path=${config.basePath}/callback${secure}; HttpOnly; SameSite=${isPosted ? 'None' : 'Lax'}`
+    this.#isPersistent = config.session.cookie.persistent
+    this.#ownNames = {
+      exact: [fold(this.names.session), fold(this.names.current)],
+      prefix: fold(this.names.transactionPrefix),
+    }
+    // Names hold lower-case letters, digits and hyphens only, so they are safe in a pattern.
+    this.#mayBeOurs = new RegExp(`%|${config.name.replaceAll('-', '.')}`, 'i')
+  }
+
+  /**
+   * The value of the session cookie. `undefined` when there is none, when it is malformed, and when there are two:
+   * which of them is ours a sibling host must not decide (SC-05).
+   */
+  sessionOf(raw: CarriesCookies): string | undefined {
+    const values = valuesOf(raw.headers.cookie, this.names.session)
+    return values.length === 1 && SESSION_VALUE.test(values[0] ?? '') ? values[0] : undefined
+  }
+
+  /** Whether the request carries a cookie that could open a session; any other request is anonymous (contract §7). */
+  carriesSession(raw: CarriesCookies): boolean {
+    return this.sessionOf(raw) !== undefined
+  }
+
+  /** The public handle of the session with this cookie value: base64url of SHA-256 (contract §8). */
+  refOf(value: string): string {
+    return hash('sha256', value, 'base64url')
+  }
+
+  /** The sealed login transactions, by id; those that came twice or malformed are left out. */
+  transactionsOf(raw: CarriesCookies): Map<string, string> {
+    const found = new Map<string, string>()
+    const doubled = new Set<string>()
+    for (const [name, value] of pairsOf(raw.headers.cookie)) {
+      if (!name.startsWith(this.names.transactionPrefix)) continue
+      const id = name.slice(this.names.transactionPrefix.length)
+      if (found.has(id)) doubled.add(id)
+      if (TRANSACTION_ID.test(id) && SEALED_VALUE.test(value)) found.set(id, value)
+    }
+    for (const id of doubled) found.delete(id)
+    return found
+  }
+
+  /** The sealed ref of the session that the last callback made. */
+  currentOf(raw: CarriesCookies): string | undefined {
+    const values = valuesOf(raw.headers.cookie, this.names.current)
+    return values.length === 1 && SEALED_VALUE.test(values[0] ?? '') ? values[0] : undefined
+  }
+
+  /** A `Set-Cookie` line. Both times in epoch ms; the end counts only where the cookie is persistent. */
+  setSession(value: string, expiresAt: number, now: number): string {
+    const maxAge = this.#isPersistent ? `; Max-Age=${seconds(expiresAt - now)}` : ''
+    return `${this.names.session}=${value}${this.#sessionAttributes}${maxAge}`
+  }
+
+  clearSession(): string {
+    return cleared(this.names.session, this.#sessionAttributes)
+  }
+
+  setTransaction(id: string, sealed: string): string {
+    return `${this.names.transactionPrefix}${id}=${sealed}${this.#callbackAttributes}; Max-Age=${TRANSACTION_SECONDS}`
+  }
+
+  clearTransaction(id: string): string {
+    return cleared(`${this.names.transactionPrefix}${id}`, this.#callbackAttributes)
+  }
+
+  /** @param expiresAt the session's absolute end, epoch ms */
+  setCurrent(sealed: string, expiresAt: number, now: number): string {
+    return `${this.names.current}=${sealed}${this.#callbackAttributes}; Max-Age=${seconds(expiresAt - now)}`
+  }
+
+  clearCurrent(): string {
+    return cleared(this.names.current, this.#callbackAttributes)
+  }
+
+  /**
+   * A `Cookie` field without our cookies, in whatever spelling a server might read them; `undefined` when nothing is
+   * left. What stays is not rewritten.
+   */
+  stripOwnCookies(header: string | undefined): string | undefined {
+    if (header === undefined || header === '') return undefined
+    if (!this.#mayBeOurs.test(header)) return header
+    const kept = header
+      .split(';')
+      .map((piece) => piece.trim())
+      .filter((piece) => piece !== '' && !this.#holdsOwnName(piece))
+    return kept.length > 0 ? kept.join('; ') : undefined
+  }
+
+  /** Whether a cookie name is one of ours, in any spelling. */
+  isOwnCookieName(name: string): boolean {
+    const folded = fold(name)
+    return this.#ownNames.exact.includes(folded) || folded.startsWith(this.#ownNames.prefix)
+  }
+
+  /** Whether an upstream's `Set-Cookie` may pass: not when it would set or clear one of ours (PX-16). */
+  upstreamSetCookieAllowed(setCookie: string): boolean {
+    return !this.#holdsOwnName(setCookie.split(';', 1)[0] ?? '')
+  }
+
+  /**
+   * A piece is ours by its name, and also where our name follows a comma, a quote or white space, at which old
+   * parsers begin another cookie, or the `=` of a nameless one, which a browser sends back without it.
+   */
+  #holdsOwnName(piece: string): boolean {
+    const text = decoded(piece)
+    const starts = [text, ...text.split(/[,;&\s"'\\]+/)]
+    return starts.some((start) => this.isOwnCookieName(start.replace(/^[\s=]+/, '').split('=', 1)[0] ?? ''))
+  }
+}
+
+/** Name and value of each cookie, as RFC 6265 §5.4 writes them: nothing is decoded, quotes stay. */
+function* pairsOf(header: string | undefined): Generator<[name: string, value: string]> {
+  if (header === undefined) return
+  for (const piece of header.split(';')) {
+    const at = piece.indexOf('=')
+    if (at > 0) yield [piece.slice(0, at).trim(), piece.slice(at + 1).trim()]
+  }
+}
+
+function valuesOf(header: string | undefined, wanted: string): string[] {
+  // The common case of an anonymous request: no cookie of that name, nothing to split.
+  if (header === undefined || !header.includes(wanted)) return []
+  const values: string[] = []
+  for (const [name, value] of pairsOf(header)) if (name === wanted) values.push(value)
+  return values
+}
+
+/** One spelling for all: case, quotes, white space and what PHP and others turn into an underscore. */
+function fold(name: string): string {
+  return name
+    .toLowerCase()
+    .replace(/[\s"'\\]/g, '')
+    .replace(/[._]/g, '-')
+}
+
+function decoded(text: string): string {
+  let last = text
+  for (let depth = 0; depth < 3 && last.includes('%'); depth += 1) {
+    last = last.replace(/%([0-7][0-9a-f])/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  }
+  return last
+}
+
+function cleared(name: string, attributes: string): string {
+  return `${name}=${attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT`
+}
+
+function seconds(ms: number): number {
+  return Math.max(0, Math.floor(ms / 1_000))
+}

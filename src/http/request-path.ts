@@ -1,0 +1,112 @@
+/**
+ * The path and query of a request, exactly as sent, and every other way in which a server might read them.
+ *
+ * What is matched is what is sent on: nothing here decodes or repairs a path for anyone. A path with a dot segment in
+ * any spelling is refused; a path with several readings is handed on with them, so that the route table can refuse
+ * one that another server would take for another route's.
+ */
+import { BffError } from '../errors.ts'
+
+export interface RequestPath {
+  /** Byte for byte as sent; begins with exactly one `/`. */
+  readonly path: string
+  /** `''`, or `?…` byte for byte. */
+  readonly query: string
+  /** The path as others may read it: percent-decoded (also repeatedly), without `;parameters`, with slashes merged. */
+  readonly readings: readonly string[]
+}
+
+const LONGEST_TARGET = 16_384
+/** A path encoded more often than this is no address but an attempt. */
+const DEEPEST_ENCODING = 3
+
+/** Printable ASCII without the space and without `#`, which Node would take into the path and others would cut. */
+const TARGET = /^[!"$-~]+$/
+const ABSOLUTE_FORM = /^(https?):\/\/([^/?]*)(.*)$/i
+/** What makes a path readable in more than one way. */
+const AMBIGUOUS = /[%;]|\/[/.]/
+const ENCODED_ASCII = /%([0-7][0-9a-f])/gi
+const NO_READINGS: readonly string[] = []
+
+/**
+ * Reads the request target (RFC 9112 §3.2).
+ *
+ * @throws BffError `invalid_request`, `uri_too_long`; `misdirected_request` for an absolute form of a foreign authority
+ */
+export function parseRequestTarget(target: string, publicUrl: URL): RequestPath {
+  if (target.length > LONGEST_TARGET) throw new BffError('uri_too_long', 'the request target is over 16 kB')
+  if (!TARGET.test(target)) throw invalid('holds a control, a space, a # or a byte that is no ASCII')
+
+  const origin = target.startsWith('/') ? target : fromAbsoluteForm(target, publicUrl)
+  const queryAt = origin.indexOf('?')
+  const path = queryAt === -1 ? origin : origin.slice(0, queryAt)
+  const query = queryAt === -1 ? '' : origin.slice(queryAt)
+  // A WHATWG URL parser makes a slash of a backslash, and an authority of what follows two slashes.
+  if (path.includes('\\')) throw invalid('holds a backslash')
+  if (path.startsWith('//')) throw invalid('begins with two slashes')
+  return { path, query, readings: AMBIGUOUS.test(path) ? readingsOf(path) : NO_READINGS }
+}
+
+function invalid(what: string): BffError {
+  return new BffError('invalid_request', `the request target ${what}`)
+}
+
+function fromAbsoluteForm(target: string, publicUrl: URL): string {
+  const [, , authority, rest] = ABSOLUTE_FORM.exec(target) ?? []
+  if (authority === undefined || rest === undefined) throw invalid('is neither a path nor an http URL')
+  if (authority.includes('@')) throw invalid('holds user information')
+  const defaultPort = publicUrl.protocol === 'https:' ? '443' : '80'
+  const own = publicUrl.port ? [publicUrl.host] : [publicUrl.host, `${publicUrl.hostname}:${defaultPort}`]
+  if (!own.includes(authority.toLowerCase())) {
+    throw new BffError('misdirected_request', 'the request target names another authority')
+  }
+  return rest.startsWith('/') ? rest : `/${rest}`
+}
+
+function readingsOf(path: string): string[] {
+  const readings = new Set<string>()
+  let text = path
+  for (let depth = 0; ; depth += 1) {
+    if (text.split(/[/\\]/).some(isDotSegment)) throw invalid('holds a dot segment')
+    for (const reading of spellings(text)) readings.add(reading)
+    const decoded = depth === 0 ? decode(text) : text.replace(ENCODED_ASCII, fromHex)
+    if (decoded === text) break
+    if (depth === DEEPEST_ENCODING) throw invalid('is percent-encoded over and over')
+    text = decoded
+  }
+  readings.delete(path)
+  return [...readings]
+}
+
+/** Of one decoding: as it is, without path parameters (RFC 3986 §3.3), and both with empty segments left out. */
+function spellings(text: string): string[] {
+  const slashed = text.replaceAll('\\', '/')
+  const bare = slashed.replace(/;[^/]*/g, '')
+  return [slashed, bare, slashed.replace(/\/{2,}/g, '/'), bare.replace(/\/{2,}/g, '/')]
+}
+
+/** The one decoding that the standard knows; overlong and other broken UTF-8 fails with it (RFC 3629 §3). */
+function decode(text: string): string {
+  let decoded: string
+  try {
+    decoded = decodeURIComponent(text)
+  } catch {
+    throw invalid('holds a malformed escape, or one that is no UTF-8')
+  }
+  // oxlint-disable-next-line no-control-regex -- controls are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(decoded)) throw invalid('holds an encoded control character')
+  return decoded
+}
+
+function fromHex(_: string, hex: string): string {
+  return String.fromCharCode(Number.parseInt(hex, 16))
+}
+
+/**
+ * `.` and `..`, also with parameters (`..;x`, Tomcat), with spaces that Windows drops, or in characters that a
+ * compatibility normalisation turns into dots (U+2024, U+FF0E).
+ */
+function isDotSegment(segment: string): boolean {
+  const name = (segment.split(';', 1)[0] ?? '').normalize('NFKC').trim()
+  return name === '.' || name === '..'
+}

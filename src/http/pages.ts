@@ -1,0 +1,162 @@
+/** Our own HTML pages: self-contained, under a strict CSP, with every value escaped. */
+import { hash } from 'node:crypto'
+import type { Config } from '../config/schema.ts'
+import type { FailureCode } from '../errors.ts'
+import { pageStyle } from './page-style.ts'
+import { SecurityHeaders } from './security-headers.ts'
+import { texts } from './texts.ts'
+
+/** A page with the header fields that belong to it. */
+export interface Page {
+  readonly html: string
+  readonly headers: Record<string, string>
+}
+
+export interface FailurePageFacts {
+  readonly code: FailureCode
+  readonly requestId: string
+  /** Where "sign in" leads. */
+  readonly loginUrl: string
+  /** The same address once more, where asking again can help; a path that has been judged. */
+  readonly retryUrl: string | undefined
+}
+
+interface Action {
+  readonly href: string
+  readonly label: string
+}
+
+interface Content {
+  readonly heading: string
+  readonly explanation: string
+  readonly mark: keyof typeof marks
+  readonly actions: readonly Action[]
+  readonly details?: readonly (readonly [term: string, value: string])[]
+  readonly script?: string
+}
+
+const HOME: Action = { href: '/', label: texts.actions.home }
+
+/** Drawings of 24 by 24, in the colour of their ground. */
+const marks = {
+  key: '<circle cx="8" cy="15" r="4"/><path d="M10.8 12.2 20 3m-4 4 3 3"/>',
+  done: '<path d="m5 12.5 4.5 4.5L19 7.5"/>',
+  alert: '<path d="M12 7v6m0 4v.01"/><circle cx="12" cy="12" r="9.5"/>',
+} as const
+
+/** Tells the tabs of this origin, and closes the popup in which the sign-in took place. */
+const SIGNED_IN_SCRIPT = `new BroadcastChannel('sidegate').postMessage({type:'login'});window.close()`
+
+/** Draws the pages of one gateway; made once. */
+export class Pages {
+  readonly #site: string
+  readonly #loginUrl: string
+  readonly #security: SecurityHeaders
+  readonly #plainHeaders: Readonly<Record<string, string>>
+
+  constructor(config: Pick<Config, 'publicUrl' | 'basePath' | 'headers'>) {
+    this.#site = new URL(config.publicUrl).host
+    this.#loginUrl = `${config.basePath}/login`
+    this.#security = new SecurityHeaders(config)
+    this.#plainHeaders = this.#headers()
+  }
+
+  /** For a visitor whom another site sent to the login: it goes on only by the visitor's own click (AR-09). */
+  signIn(facts: { loginUrl: string }): Page {
+    return this.#page({
+      ...texts.signIn,
+      mark: 'key',
+      actions: [{ href: facts.loginUrl, label: texts.actions.signIn }, HOME],
+    })
+  }
+
+  signedOut(): Page {
+    const again = { href: this.#loginUrl, label: texts.actions.signInAgain }
+    return this.#page({ ...texts.signedOut, mark: 'done', actions: [again, HOME] })
+  }
+
+  /** The last page of a sign-in in a popup. */
+  signedIn(): Page {
+    return this.#page({ ...texts.signedIn, mark: 'done', actions: [HOME], script: SIGNED_IN_SCRIPT })
+  }
+
+  /** One clear next step for each failure; no text of anyone else's, such as `error_description`, is shown (CB-06). */
+  failure(facts: FailurePageFacts): Page {
+    const { heading, explanation, action } = texts.failures[facts.code]
+    const next = { signIn: facts.loginUrl, signInAgain: facts.loginUrl, tryAgain: facts.retryUrl, home: '/' }[action]
+    const first = next === undefined ? HOME : { href: next, label: texts.actions[action] }
+    return this.#page({
+      heading,
+      explanation,
+      mark: facts.code === 'login_required' ? 'key' : 'alert',
+      actions: first.href === HOME.href ? [first] : [first, HOME],
+      details: [
+        [texts.code, facts.code],
+        [texts.reference, facts.requestId],
+      ],
+    })
+  }
+
+  #page(content: Content): Page {
+    const headers = content.script === undefined ? this.#plainHeaders : this.#headers(content.script)
+    return { html: render(content, this.#site), headers: { ...headers } }
+  }
+
+  #headers(script?: string): Record<string, string> {
+    return {
+      ...this.#security.page({ style: sourceOf(pageStyle), ...(script !== undefined && { script: sourceOf(script) }) }),
+      'content-type': 'text/html; charset=utf-8',
+      'cache-control': 'no-store',
+    }
+  }
+}
+
+function sourceOf(text: string): string {
+  return `'sha256-${hash('sha256', text, 'base64')}'`
+}
+
+function render(content: Content, site: string): string {
+  const [first, ...others] = content.actions
+  const links = [
+    first && `<a class="button" href="${escaped(first.href)}">${escaped(first.label)}</a>`,
+    ...others.map(({ href, label }) => `<a class="link" href="${escaped(href)}">${escaped(label)}</a>`),
+  ]
+  const details = (content.details ?? []).map(
+    ([term, value]) => `<div><dt>${escaped(term)}</dt><dd>${escaped(value)}</dd></div>`,
+  )
+  return `<!doctype html>
+<html lang="${texts.language}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>${escaped(content.heading)} · ${escaped(site)}</title>
+<style>${pageStyle}</style>
+</head>
+<body>
+<header>${escaped(site)}</header>
+<main>
+<div class="mark${content.mark === 'alert' ? ' alert' : ''}" aria-hidden="true"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round">${marks[content.mark]}</svg></div>
+<h1>${escaped(content.heading)}</h1>
+<p>${escaped(content.explanation)}</p>
+<div class="actions">${links.join('')}</div>
+</main>
+${details.length > 0 ? `<footer><dl>${details.join('')}</dl></footer>` : ''}
+${content.script === undefined ? '' : `<script>${content.script}</script>`}
+</body>
+</html>
+`
+}
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
+/** For text and for attribute values in double quotes. */
+export function escaped(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => ESCAPES[character] ?? '')
+}

@@ -1,0 +1,183 @@
+/**
+ * Every judgment on a request, in one place and in one order; the first that fails answers:
+ * framing → path → place (404) → method (405) → preflight → CSRF (403) → rate (429) → session (401, 503)
+ * → access (403, step-up) → size (413).
+ *
+ * HTTP requests and WebSocket handshakes, endpoints and routes all pass here, judged from what the client sent and
+ * not from what a router made of it. What stands behind only acts.
+ */
+import type { IncomingMessage } from 'node:http'
+import { BffError, hasCode } from '../errors.ts'
+import type { Session } from '../session/session.ts'
+import { judgeAccess } from './access.ts'
+import type { ClientAddresses } from './client-address.ts'
+import type { CookieJar } from './cookies.ts'
+import { isPreflight } from './cors.ts'
+import { type CsrfOptions, csrfFactsOf, isNavigation, judgeCsrf } from './csrf.ts'
+import { checkFraming } from './framing.ts'
+import type { Policy } from './policy.ts'
+import type { Rate, RateLimiter } from './rate-limit.ts'
+import { parseRequestTarget, type RequestPath } from './request-path.ts'
+
+/** An endpoint of ours or a route of the table. */
+export interface Place {
+  readonly policy: Policy
+}
+
+export interface Judged<P extends Place = Place> {
+  /** `login`: the place begins a sign-in for this navigation; `preflight`: it is answered and goes nowhere. */
+  readonly verdict: 'pass' | 'login' | 'preflight'
+  readonly place: P
+  readonly path: RequestPath
+  /** The session that the place may use; `null` where there is none or it is not looked at. */
+  readonly session: Session | null
+  /** The value of the session cookie, where exactly one well-formed one came and the place looks at sessions. */
+  readonly sessionCookie: string | undefined
+  readonly isNavigation: boolean
+  /** The client's address by `trustedProxies`. */
+  readonly clientAddress: string
+}
+
+/** What the judge needs of the session manager. */
+export interface SessionSource {
+  /** Answers at once when the session is at hand and fresh; `undefined` says nothing. */
+  tryResolve(cookieValue: string, options: ResolveOptions): Session | undefined
+  resolve(cookieValue: string, options: ResolveOptions): Promise<Session>
+}
+
+interface ResolveOptions {
+  readonly slides: boolean
+  readonly token: boolean
+  readonly safeMethod: boolean
+}
+
+export interface JudgeOptions<P extends Place> {
+  readonly publicUrl: URL
+  /** The place for a path and method; throws when the path can be read as another place's. */
+  readonly match: (path: RequestPath, method: string) => P | undefined
+  readonly sessions: SessionSource
+  readonly cookies: CookieJar
+  readonly csrf: CsrfOptions
+  readonly addresses: ClientAddresses
+  readonly limiter: RateLimiter
+  readonly rateLimits: Readonly<Record<'login' | 'refresh' | 'api', Rate | undefined>>
+  readonly loginPath: string
+  readonly onCsrfRejection: (reason: string, policy: Policy) => void
+  readonly now: () => number
+}
+
+const NEVER = new Set(['TRACE', 'CONNECT'])
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/** Judges requests; made once, holds no state of its own. */
+export class Judge<P extends Place> {
+  readonly #options: JudgeOptions<P>
+
+  constructor(options: JudgeOptions<P>) {
+    this.#options = options
+  }
+
+  /** @throws BffError with the code of the first judgment that fails */
+  async judge(raw: IncomingMessage, kind: 'request' | 'websocket'): Promise<Judged<P>> {
+    const options = this.#options
+    // Node sets both on every message that a server receives.
+    const method = raw.method as string
+    const target = raw.url as string
+
+    checkFraming(raw)
+    const path = parseRequestTarget(target, options.publicUrl)
+    const preflight = isPreflight(method, raw.headers)
+    // A preflight asks for another request: it is that one's method that the place takes or not.
+    const wantedMethod = preflight ? String(raw.headers['access-control-request-method']) : method
+    const place = options.match(path, wantedMethod)
+    if (!place) throw new BffError('not_found', 'no route and no endpoint has this path')
+    const { policy } = place
+    judgeMethod(policy, wantedMethod)
+
+    const context = {
+      place,
+      path,
+      isNavigation: isNavigation(raw.headers),
+      clientAddress: options.addresses.of(raw),
+    }
+    if (preflight) return { ...context, verdict: 'preflight', session: null, sessionCookie: undefined }
+
+    const looksAtSession = policy.kind === 'endpoint' || policy.session !== 'none'
+    const carriesCookie = looksAtSession && options.cookies.carriesSession(raw)
+    const sessionCookie = carriesCookie ? options.cookies.sessionOf(raw) : undefined
+    if (carriesCookie && policy.csrf === 'rule') this.#judgeCsrf(raw, method, policy, kind)
+    this.#judgeRate(policy, raw, sessionCookie)
+
+    const beginsLogin = policy.session === 'login' && kind === 'request' && method === 'GET' && context.isNavigation
+    const session = await this.#judgeSession(policy, sessionCookie, method, beginsLogin)
+    if (!session && beginsLogin) return { ...context, verdict: 'login', session: null, sessionCookie }
+    if (!session && (policy.session === 'required' || policy.session === 'login')) {
+      const why = carriesCookie ? 'the session cookie is malformed or doubled' : 'the request has no session cookie'
+      throw new BffError('login_required', why)
+    }
+    judgeAccess(policy, session, { loginPath: options.loginPath, now: options.now() })
+    judgeSize(policy, raw)
+    return { ...context, verdict: 'pass', session, sessionCookie }
+  }
+
+  #judgeCsrf(raw: IncomingMessage, method: string, policy: Policy, kind: 'request' | 'websocket'): void {
+    const verdict = judgeCsrf(
+      csrfFactsOf(method, raw.headers),
+      {
+        session: policy.session,
+        navigable: policy.navigable,
+        isEndpoint: policy.kind === 'endpoint',
+        isWebSocket: kind === 'websocket',
+        isEventStream: policy.isEventStream,
+      },
+      this.#options.csrf,
+    )
+    if (verdict.ok) return
+    this.#options.onCsrfRejection(verdict.reason, policy)
+    throw new BffError('csrf_rejected', `CSRF check failed: ${verdict.reason}`)
+  }
+
+  #judgeRate(policy: Policy, raw: IncomingMessage, sessionCookie: string | undefined): void {
+    const kind = policy.rateLimit
+    const rate = kind && this.#options.rateLimits[kind]
+    if (!rate) return
+    const { addresses, cookies, limiter } = this.#options
+    // A login has no session yet; everything else is its session's where it has one.
+    const isPerSession = kind !== 'login' && sessionCookie !== undefined
+    const whose = isPerSession ? cookies.refOf(sessionCookie) : addresses.limitKeyOf(raw)
+    if (whose === undefined) return
+    const { allowed, retryAfterSeconds } = limiter.take(`${kind} ${whose}`, rate)
+    if (!allowed) throw new BffError('rate_limited', `more than the ${kind} limit`, { retryAfterSeconds })
+  }
+
+  async #judgeSession(
+    policy: Policy,
+    sessionCookie: string | undefined,
+    method: string,
+    beginsLogin: boolean,
+  ): Promise<Session | null> {
+    if (policy.session === 'none' || sessionCookie === undefined) return null
+    const { sessions } = this.#options
+    const options = { slides: policy.slides, token: policy.needsToken, safeMethod: SAFE.has(method) }
+    try {
+      return sessions.tryResolve(sessionCookie, options) ?? (await sessions.resolve(sessionCookie, options))
+    } catch (error) {
+      // Where anonymous requests are welcome a session that has ended is none; an outage is still an outage.
+      if (hasCode(error, 'session_expired') && (policy.session === 'optional' || beginsLogin)) return null
+      throw error
+    }
+  }
+}
+
+function judgeMethod(policy: Policy, method: string): void {
+  if (!NEVER.has(method) && (!policy.methods || policy.methods.has(method))) return
+  const allow = policy.methods ? [...policy.methods].join(', ') : 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
+  throw new BffError('method_not_allowed', `${policy.name} does not take this method`, { headers: { allow } })
+}
+
+function judgeSize(policy: Policy, raw: IncomingMessage): void {
+  const announced = Number(raw.headers['content-length'] ?? 0)
+  if (policy.bodyLimit !== undefined && announced > policy.bodyLimit) {
+    throw new BffError('payload_too_large', `a body of ${announced} bytes; ${policy.bodyLimit} are allowed`)
+  }
+}

@@ -1,0 +1,118 @@
+/** The admin listener: finds and ends sessions, behind a bearer token, with an audit line for each use. */
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { fastify, type FastifyInstance } from 'fastify'
+import { BffError } from '../errors.ts'
+import { parseQuery } from '../http/query.ts'
+import type { SessionManager } from '../session/manager.ts'
+import type { SessionSummary } from '../session/session.ts'
+import type { Log } from '../telemetry/log.ts'
+
+interface AdminOptions {
+  readonly manager: Pick<SessionManager, 'find' | 'endByRef' | 'endBySubject' | 'endByProviderSession' | 'endAll'>
+  /** The configured issuers; with several, a question by `sub` or `sid` names one. */
+  readonly issuers: readonly string[]
+  /** Read at each request: it may be rotated. */
+  readonly token: () => string
+  readonly log: Log
+}
+
+/** Whom a question means. */
+type Target =
+  | { readonly by: 'ref'; readonly ref: string }
+  | { readonly by: 'sub' | 'sid'; readonly issuer: string; readonly value: string }
+  | { readonly by: 'all' }
+
+export function buildAdmin(options: AdminOptions): FastifyInstance {
+  const app = fastify({ forceCloseConnections: true })
+  app.setErrorHandler((error, _request, reply) => {
+    const failure =
+      error instanceof BffError ? error : new BffError('internal', 'admin request failed', { cause: error })
+    if (failure.code === 'internal') options.log.error({ err: error }, 'an admin request failed')
+    return reply
+      .code(failure.statusCode)
+      .headers(failure.headers)
+      .type('application/problem+json')
+      .send({ status: failure.statusCode, title: failure.title, code: failure.code })
+  })
+  app.setNotFoundHandler(() => {
+    throw new BffError('not_found')
+  })
+  app.addHook('onRequest', async (request) => {
+    if (!holdsToken(request.headers.authorization, options.token())) {
+      options.log.warn({ event: 'admin.refused', ip: request.ip }, 'an admin request without the right token')
+      throw new BffError('login_required', 'the bearer token is wrong', { headers: { 'www-authenticate': 'Bearer' } })
+    }
+  })
+
+  app.get('/sessions', async (request, reply) => {
+    const target = readTarget(request.raw.url ?? '', options.issuers)
+    if (target.by === 'all') throw new BffError('invalid_request', 'all=true ends sessions; it does not list them')
+    const sessions = await options.manager.find(target)
+    options.log.info({ event: 'admin.listed', by: target.by, found: sessions.length }, 'sessions listed')
+    return reply.send({ sessions: sessions.map(shown) })
+  })
+
+  app.delete('/sessions', async (request, reply) => {
+    const target = readTarget(request.raw.url ?? '', options.issuers)
+    const ended = await end(target, options.manager)
+    options.log.info({ event: 'admin.ended', by: target.by, ended }, 'sessions ended by an administrator')
+    return reply.send({ ended })
+  })
+  return app
+}
+
+async function end(target: Target, manager: AdminOptions['manager']): Promise<number> {
+  switch (target.by) {
+    case 'all':
+      return manager.endAll('revoked_by_admin')
+    case 'sub':
+      return manager.endBySubject(target.issuer, target.value, 'revoked_by_admin')
+    case 'sid':
+      return manager.endByProviderSession(target.issuer, target.value, 'revoked_by_admin')
+    case 'ref': {
+      const found = await manager.find(target)
+      const ended = await Promise.all(found.map(({ ref }) => manager.endByRef(ref, 'revoked_by_admin')))
+      return ended.filter(Boolean).length
+    }
+    default:
+      return target satisfies never
+  }
+}
+
+/** @throws BffError `invalid_request` unless exactly one target is named */
+function readTarget(url: string, issuers: readonly string[]): Target {
+  const at = url.indexOf('?')
+  const query = parseQuery(at === -1 ? '' : url.slice(at), ['ref', 'sub', 'sid', 'issuer', 'all'])
+  const named = (['ref', 'sub', 'sid', 'all'] as const).filter((name) => query.has(name))
+  const by = named[0]
+  if (by === undefined || named.length > 1) throw new BffError('invalid_request', 'name one of ref, sub, sid, all')
+  const value = query.get(by) ?? ''
+  if (by === 'all') {
+    if (value !== 'true') throw new BffError('invalid_request', 'all takes true')
+    return { by }
+  }
+  if (value === '') throw new BffError('invalid_request', `${by} is empty`)
+  if (by === 'ref') return { by, ref: value }
+  const issuer = query.get('issuer') ?? (issuers.length === 1 ? issuers[0] : undefined)
+  if (issuer === undefined || !issuers.includes(issuer)) {
+    throw new BffError('invalid_request', 'name the issuer: one of those that are configured')
+  }
+  return { by, issuer, value }
+}
+
+function shown(session: SessionSummary & { lastSeenAt?: number }): Record<string, unknown> {
+  return {
+    ref: session.ref.slice(0, 16),
+    createdAt: new Date(session.createdAt).toISOString(),
+    expiresAt: new Date(session.expiresAt).toISOString(),
+    ...(session.lastSeenAt !== undefined && { lastSeenAt: new Date(session.lastSeenAt).toISOString() }),
+    ...(session.userAgent !== undefined && { userAgent: session.userAgent }),
+  }
+}
+
+/** Compared as hashes: equal lengths, equal time. */
+function holdsToken(authorization: string | undefined, token: string): boolean {
+  const given = /^Bearer (.+)$/i.exec(authorization ?? '')?.[1] ?? ''
+  const hash = (text: string) => createHash('sha256').update(text).digest()
+  return timingSafeEqual(hash(given), hash(token))
+}

@@ -1,0 +1,66 @@
+/** Whether this instance should get traffic: unready until it has worked once, degraded in an outage, draining at the end. */
+
+export type ReadinessReason = 'configuration' | 'store' | 'provider' | 'draining'
+
+interface ReadinessOptions {
+  /** Rejects while the store takes no writes. */
+  readonly probeStore: () => Promise<void>
+  /** Whether every provider's metadata has been read. */
+  readonly isProviderReady: () => boolean
+  /** `readiness.requireStore`: an outage of the store takes the instance out of service. */
+  readonly requireStore: boolean
+}
+
+export interface ReadinessAnswer {
+  readonly status: 200 | 503
+  readonly body: {
+    readonly status: 'ready' | 'unready'
+    readonly reasons?: readonly ReadinessReason[]
+    readonly degraded?: readonly ReadinessReason[]
+  }
+}
+
+/**
+ * A dependency that all instances share must not take them all out of service, so an outage is `degraded`; only a
+ * store that was never good, or `requireStore`, makes an instance unready (contract: telemetry).
+ */
+export class Readiness {
+  readonly #options: ReadinessOptions
+  #storeWasGood = false
+  #isDraining = false
+
+  constructor(options: ReadinessOptions) {
+    this.#options = options
+  }
+
+  /** From now on the instance is on its way out. */
+  drain(): void {
+    this.#isDraining = true
+  }
+
+  get isDraining(): boolean {
+    return this.#isDraining
+  }
+
+  async answer(): Promise<ReadinessAnswer> {
+    const isStoreGood = await this.#probe()
+    const reasons: ReadinessReason[] = []
+    if (this.#isDraining) reasons.push('draining')
+    if (!isStoreGood && (!this.#storeWasGood || this.#options.requireStore)) reasons.push('store')
+    const degraded: ReadinessReason[] = []
+    if (!isStoreGood) degraded.push('store')
+    if (!this.#options.isProviderReady()) degraded.push('provider')
+    if (reasons.length > 0) return { status: 503, body: { status: 'unready', reasons } }
+    return { status: 200, body: { status: 'ready', ...(degraded.length > 0 && { degraded }) } }
+  }
+
+  async #probe(): Promise<boolean> {
+    try {
+      await this.#options.probeStore()
+      this.#storeWasGood = true
+      return true
+    } catch {
+      return false // the reason's name is all that leaves; the store logs its own faults
+    }
+  }
+}

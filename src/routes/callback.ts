@@ -1,0 +1,268 @@
+/** `callback`: finishes the code grant (RFC 6749 §4.1.2, OIDC Core §3.1.3), once for each login. */
+import { timingSafeEqual } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { decodeJwt } from 'jose'
+import { BffError, hasCode } from '../errors.ts'
+import { readForm } from '../http/form.ts'
+import type { Judged } from '../http/judge.ts'
+import { type HeldTransaction, openCurrent, openTransactions, sealCurrent } from '../http/login-cookies.ts'
+import {
+  codeVerifierOf,
+  type LoginTransaction,
+  nonceOf,
+  stateOf,
+  TRANSACTION_LIFETIME_MS,
+  transactionId,
+} from '../oidc/login-transaction.ts'
+import type { LoginResult } from '../oidc/provider.ts'
+import type { LeadingLogin } from '../session/login-ledger.ts'
+import type { SessionManager } from '../session/manager.ts'
+import type { Session } from '../session/session.ts'
+import type { Audit } from '../telemetry/audit.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { LoginOptions } from './login.ts'
+
+/** How long a doubled callback waits for the one that is at the token endpoint. */
+const PATIENCE_MS = 25_000
+
+/** Refusals of `prompt=none` that say "not now" and not "something is wrong" (OIDC Core §3.1.2.6). */
+const SILENT_REFUSALS = new Set([
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+])
+
+export interface CallbackOptions extends LoginOptions {
+  readonly manager: Pick<SessionManager, 'create' | 'peek' | 'end' | 'endByRef'>
+  readonly audit: Audit
+  readonly metrics: Metrics
+}
+
+export function registerCallback(app: FastifyInstance, options: CallbackOptions): void {
+  app.get('/callback', async (request, reply) => {
+    // Set by the judge on every request that reaches a handler.
+    const { path } = request.judged as Judged
+    return finishLogin(request, reply, new URLSearchParams(path.query), options)
+  })
+  const takesForm = [...options.providers.values()].some(({ config }) => config.responseMode.includes('form_post'))
+  if (takesForm) {
+    app.post('/callback', async (request, reply) => finishLogin(request, reply, await readForm(request), options))
+  }
+}
+
+async function finishLogin(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  response: URLSearchParams,
+  options: CallbackOptions,
+): Promise<FastifyReply> {
+  reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
+  try {
+    return await new Callback(request, reply, response, options).finish()
+  } catch (error) {
+    options.metrics.logins.inc({
+      outcome: hasCode(error, 'login_failed', 'invalid_request') ? 'failed' : 'unavailable',
+    })
+    options.audit.record('login.failed', {
+      reason: error instanceof BffError ? error.message : 'internal',
+      requestId: request.id,
+    })
+    throw error
+  }
+}
+
+/** One callback request from its cookies to its redirect. */
+class Callback {
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #response: URLSearchParams
+  readonly #options: CallbackOptions
+  /** The logins that this browser has under way, oldest first. */
+  readonly #held: readonly HeldTransaction[]
+  /** The session that the last callback in this browser made. */
+  readonly #current: string | undefined
+
+  constructor(request: FastifyRequest, reply: FastifyReply, response: URLSearchParams, options: CallbackOptions) {
+    this.#request = request
+    this.#reply = reply
+    this.#response = response
+    this.#options = options
+    const { cookies, keyRing, now } = options
+    const { held, stale } = openTransactions(keyRing, cookies.transactionsOf(request.raw), now())
+    this.#held = held
+    this.#current = openCurrent(keyRing, cookies.currentOf(request.raw))
+    for (const id of stale) this.#clearTransaction(id)
+  }
+
+  async finish(): Promise<FastifyReply> {
+    const state = this.#readState()
+    const transaction = this.#transactionOf(state)
+    if (!transaction) return this.#answerLateReplay(state)
+
+    const earlier = await this.#options.ledger.claim(state, PATIENCE_MS)
+    if (earlier?.kind === 'succeeded') return this.#goTo(earlier.returnTo)
+    if (earlier) throw this.#failed('this login has been used and did not succeed', transaction)
+
+    try {
+      return await this.#exchange(state, transaction)
+    } catch (error) {
+      // Whatever went wrong, the code may have been spent: this login is over.
+      this.#clearTransaction(transactionId(state))
+      await this.#options.ledger.fail(state).catch((cause: unknown) => {
+        this.#request.log.warn({ err: cause }, 'a failed login could not be noted')
+      })
+      if (this.#isSilentRefusal(transaction)) return this.#goTo(await this.#returnToOf(state, transaction))
+      throw hasCode(error, 'login_failed') ? this.#failed(error.message, transaction, error) : error
+    }
+  }
+
+  /** @throws BffError `login_failed` when there is none or several (RFC 6749 §3.1, CB-08) */
+  #readState(): string {
+    for (const name of ['state', 'code', 'iss', 'error', 'response']) {
+      if (this.#response.getAll(name).length > 1)
+        throw new BffError('login_failed', `the callback has ${name} more than once`)
+    }
+    const jwt = this.#response.get('response')
+    const state = jwt === null ? this.#response.get('state') : stateInside(jwt)
+    if (!state) throw new BffError('login_failed', 'the callback has no state')
+    return state
+  }
+
+  /** The transaction of this browser that has this state (RFC 6749 §10.12, CB-01). */
+  #transactionOf(state: string): LoginTransaction | undefined {
+    const held = this.#held.find(({ id }) => id === transactionId(state))
+    if (!held) return undefined
+    const expected = Buffer.from(stateOf(held.transaction))
+    const given = Buffer.from(state)
+    return expected.length === given.length && timingSafeEqual(expected, given) ? held.transaction : undefined
+  }
+
+  /** The transaction's cookie is gone, but the browser may still hold the session that this very login made. */
+  async #answerLateReplay(state: string): Promise<FastifyReply> {
+    const outcome = this.#current === undefined ? undefined : await this.#options.ledger.lookUp(state)
+    if (outcome?.kind === 'succeeded' && outcome.ref === this.#current) return this.#goTo(outcome.returnTo)
+    throw new BffError(
+      'login_failed',
+      'no login of this browser has this state: it is unknown, too old, or from elsewhere',
+    )
+  }
+
+  async #exchange(state: string, transaction: LoginTransaction): Promise<FastifyReply> {
+    const provider = this.#options.providers.get(transaction.provider)
+    if (!provider) throw new BffError('login_failed', 'the provider of this login is not configured any more')
+    const returnTo = await this.#returnToOf(state, transaction)
+    const result = await provider.client.exchangeCode(this.#response, {
+      state,
+      nonce: nonceOf(transaction),
+      codeVerifier: codeVerifierOf(transaction),
+      ...(transaction.maxAgeSeconds !== undefined && { maxAgeSeconds: transaction.maxAgeSeconds }),
+      ...(transaction.acrValues && { acrValues: [...transaction.acrValues] }),
+    })
+
+    const winner = await this.#startSession(transaction, result)
+    await this.#options.ledger.succeed(state, { ref: winner.ref, returnTo })
+    this.#options.metrics.logins.inc({ outcome: 'succeeded' })
+    return this.#goTo(returnTo)
+  }
+
+  /**
+   * Creates the session, sets its cookies, and ends what this browser had before.
+   *
+   * Logins that a browser has under way at once (twenty tabs) end in one session. They meet at the oldest of its
+   * transactions: the first to finish leads, and a later one of the same user that had begun before the leader
+   * finished joins it. Any order in which the answers arrive leaves the same cookie.
+   */
+  async #startSession(transaction: LoginTransaction, result: LoginResult): Promise<LeadingLogin> {
+    const { manager, ledger, now } = this.#options
+    const userAgent = this.#request.headers['user-agent']
+    const { cookieValue, session } = await manager.create({
+      provider: transaction.provider,
+      result,
+      ...(userAgent !== undefined && { userAgent }),
+    })
+    const mine = { cookieValue, ref: session.ref, createdAt: session.createdAt }
+
+    const oldest = this.#held[0]?.transaction ?? transaction
+    const meeting = { state: stateOf(oldest), seed: oldest.seed }
+    const ttlMs = Math.max(1, oldest.createdAt + TRANSACTION_LIFETIME_MS - now())
+    const leader = await ledger.lead(meeting, mine, ttlMs)
+    const winner = leader && (await this.#canJoin(leader, transaction, session)) ? leader : mine
+    if (leader && winner === mine) await ledger.takeLead(meeting, mine, ttlMs)
+
+    await this.#endOthers(winner, [mine, leader])
+    this.#setSessionCookies(winner, session.expiresAt)
+    this.#options.audit.record('login.succeeded', {
+      sessionRef: winner.ref,
+      sub: session.sub,
+      provider: session.provider,
+      requestId: this.#request.id,
+    })
+    return winner
+  }
+
+  async #canJoin(leader: LeadingLogin, transaction: LoginTransaction, session: Session): Promise<boolean> {
+    const hadBegunBefore = transaction.createdAt < leader.createdAt
+    const asksForMore = transaction.maxAgeSeconds !== undefined || transaction.acrValues !== undefined
+    if (!hadBegunBefore || asksForMore) return false
+    const leading = await this.#options.manager.peek(leader.cookieValue)
+    return leading !== undefined && leading.sub === session.sub && leading.issuer === session.issuer
+  }
+
+  /** The old session may arrive by its cookie (`Lax`), or only as the ref in the current cookie (`Strict`). */
+  async #endOthers(winner: LeadingLogin, candidates: readonly (LeadingLogin | undefined)[]): Promise<void> {
+    const { manager, cookies } = this.#options
+    const arrived = cookies.sessionOf(this.#request.raw)
+    if (arrived !== undefined && arrived !== winner.cookieValue) await manager.end(arrived, 'replaced')
+    const refs = new Set([this.#current, ...candidates.map((login) => login?.ref)])
+    refs.delete(winner.ref)
+    for (const ref of refs) if (ref !== undefined) await manager.endByRef(ref, 'replaced')
+  }
+
+  #setSessionCookies(winner: LeadingLogin, expiresAt: number): void {
+    const { cookies, keyRing, now } = this.#options
+    this.#setCookie(cookies.setSession(winner.cookieValue, expiresAt, now()))
+    this.#setCookie(cookies.setCurrent(sealCurrent(keyRing, winner.ref), expiresAt, now()))
+  }
+
+  async #returnToOf(state: string, transaction: LoginTransaction): Promise<string> {
+    const returnTo = transaction.returnTo ?? (await this.#options.ledger.keptReturnTo(state)) ?? '/'
+    return transaction.isPopup ? `${this.#options.basePath}/login/done` : returnTo
+  }
+
+  #isSilentRefusal(transaction: LoginTransaction): boolean {
+    return transaction.isSilent === true && SILENT_REFUSALS.has(this.#response.get('error') ?? '')
+  }
+
+  #goTo(returnTo: string): FastifyReply {
+    return this.#reply.redirect(returnTo, 303)
+  }
+
+  #clearTransaction(id: string): void {
+    this.#setCookie(this.#options.cookies.clearTransaction(id))
+  }
+
+  #setCookie(cookie: string): void {
+    this.#reply.header('set-cookie', cookie)
+  }
+
+  /** With a way to sign in again that ends where this login wanted to go; nothing restarts by itself (CB-07). */
+  #failed(detail: string, transaction: LoginTransaction, cause?: BffError): BffError {
+    const query = new URLSearchParams()
+    if (transaction.returnTo !== undefined && transaction.returnTo !== '/') query.set('returnTo', transaction.returnTo)
+    if (transaction.provider !== this.#options.providers.keys().next().value)
+      query.set('provider', transaction.provider)
+    const loginUrl = `${this.#options.basePath}/login${query.size > 0 ? `?${query}` : ''}`
+    return new BffError('login_failed', detail, { members: { loginUrl }, ...(cause && { cause }) })
+  }
+}
+
+/** Only to find the transaction: the provider's keys decide later whether the response counts (JARM §2.4). */
+function stateInside(jwt: string): string | undefined {
+  try {
+    const { state } = decodeJwt(jwt)
+    return typeof state === 'string' ? state : undefined
+  } catch {
+    return undefined
+  }
+}

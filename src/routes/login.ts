@@ -1,0 +1,161 @@
+/** `GET login`: starts the authorization code grant (RFC 6749 §4.1.1) with PKCE (RFC 7636). */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { ProviderConfig } from '../config/schema.ts'
+import { BffError } from '../errors.ts'
+import type { CookieJar } from '../http/cookies.ts'
+import { isNavigation } from '../http/csrf.ts'
+import type { Judged } from '../http/judge.ts'
+import { sealTransaction } from '../http/login-cookies.ts'
+import type { Pages } from '../http/pages.ts'
+import { parseQuery } from '../http/query.ts'
+import { parseReturnTo } from '../http/return-to.ts'
+import {
+  codeVerifierOf,
+  createLoginTransaction,
+  type LoginTransaction,
+  nonceOf,
+  stateOf,
+  TRANSACTION_LIFETIME_MS,
+  transactionId,
+} from '../oidc/login-transaction.ts'
+import type { OidcProvider } from '../oidc/provider.ts'
+import type { KeyRing } from '../session/key-ring.ts'
+import type { LoginLedger } from '../session/login-ledger.ts'
+import { loginParams, readLoginParams } from './login-params.ts'
+
+/** A longer return address waits in the store and not in the cookie. */
+const MOST_RETURN_TO_IN_COOKIE = 256
+
+/** A provider with the part of its configuration that a login reads. */
+export interface LoginProvider {
+  readonly client: Pick<OidcProvider, 'authorizationUrl' | 'exchangeCode'>
+  readonly config: Pick<ProviderConfig, 'loginParams' | 'authorizationParams' | 'responseMode'>
+}
+
+export interface LoginOptions {
+  readonly providers: ReadonlyMap<string, LoginProvider>
+  readonly publicUrl: URL
+  readonly basePath: string
+  readonly returnOrigins: readonly string[]
+  readonly allowCrossSite: boolean
+  readonly cookies: CookieJar
+  readonly keyRing: Pick<KeyRing, 'seal' | 'open'>
+  readonly ledger: LoginLedger
+  readonly pages: Pages
+  readonly now: () => number
+}
+
+const RETURN_TO_NAMES = ['returnTo', 'returnUrl', 'redirect', 'rd']
+
+/** What a sign-in was asked to do, already checked. */
+export interface WantedLogin {
+  readonly returnTo: string
+  readonly provider: string
+  readonly params: Readonly<Record<string, string>>
+  readonly isPopup: boolean
+}
+
+export function registerLogin(app: FastifyInstance, options: LoginOptions): void {
+  app.get('/login', async (request, reply) => {
+    // Set by the judge on every request that reaches a handler.
+    const judged = request.judged as Judged
+    const site = judgeLoginRequest(request)
+    const wanted = readWantedLogin(judged.path.query, options, request)
+    if (site === 'foreign' && !options.allowCrossSite) return sendSignInButton(reply, judged.path.query, options)
+    return beginLogin(reply, wanted, options)
+  })
+
+  // Where a sign-in in a popup ends: it tells the other tabs and closes itself.
+  app.get('/login/done', (_request, reply) => {
+    const page = options.pages.signedIn()
+    return reply.headers(page.headers).send(page.html)
+  })
+}
+
+/**
+ * A login starts by a top-level navigation only: a frame, a script or a prefetch would set state behind the user's
+ * back (AR-09, Fetch Metadata).
+ *
+ * @throws BffError `invalid_request`
+ */
+function judgeLoginRequest(request: FastifyRequest): 'own' | 'foreign' {
+  const { headers } = request
+  const dest = headers['sec-fetch-dest']
+  if (!isNavigation(headers) || (dest !== undefined && dest !== 'document')) {
+    throw new BffError('invalid_request', 'a login is started by a top-level navigation')
+  }
+  if (headers['sec-purpose'] !== undefined)
+    throw new BffError('invalid_request', 'a login is not started by a prefetch')
+  const site = headers['sec-fetch-site']
+  return site === undefined || site === 'same-origin' || site === 'none' ? 'own' : 'foreign'
+}
+
+function readWantedLogin(rawQuery: string, options: LoginOptions, request: FastifyRequest): WantedLogin {
+  const query = parseQuery(rawQuery, [...RETURN_TO_NAMES, ...loginParams, 'provider', 'mode'])
+  const named = RETURN_TO_NAMES.filter((name) => query.has(name))
+  if (named.length > 1) throw new BffError('invalid_request', 'the return address is given under several names')
+  const asked = named[0] === undefined ? undefined : query.get(named[0])
+  const { returnTo, refused } = parseReturnTo(asked, {
+    publicUrl: options.publicUrl,
+    basePath: options.basePath,
+    allowedOrigins: options.returnOrigins,
+  })
+  if (refused) request.log.warn({ check: 'returnTo' }, 'a return address was refused and replaced by /')
+
+  const provider = query.get('provider') ?? options.providers.keys().next().value ?? 'default'
+  const known = options.providers.get(provider)
+  if (!known) throw new BffError('invalid_request', 'there is no provider of that name')
+  const mode = query.get('mode')
+  if (mode !== undefined && mode !== 'popup') throw new BffError('invalid_request', 'mode is popup or left out')
+  const params = readLoginParams(query, known.config.loginParams)
+  return { returnTo, provider, params, isPopup: mode === 'popup' }
+}
+
+/**
+ * Sends the browser to the authorization server with a fresh transaction in a cookie of its own.
+ *
+ * @throws BffError `provider_unavailable`, `store_unavailable`
+ */
+export async function beginLogin(
+  reply: FastifyReply,
+  wanted: WantedLogin,
+  options: LoginOptions,
+): Promise<FastifyReply> {
+  const provider = options.providers.get(wanted.provider)
+  if (!provider) throw new BffError('internal', 'a login was begun at a provider that is not configured')
+  const transaction = transactionFor(wanted, provider, options.now())
+  const state = stateOf(transaction)
+  const url = await provider.client.authorizationUrl({
+    state,
+    nonce: nonceOf(transaction),
+    codeVerifier: codeVerifierOf(transaction),
+    params: { ...wanted.params },
+  })
+  if (transaction.returnTo === undefined) {
+    await options.ledger.keepReturnTo(state, wanted.returnTo, TRANSACTION_LIFETIME_MS)
+  }
+
+  const cookie = options.cookies.setTransaction(transactionId(state), sealTransaction(options.keyRing, transaction))
+  return reply.header('set-cookie', cookie).header('cache-control', 'no-store').redirect(url.href, 302)
+}
+
+function transactionFor(wanted: WantedLogin, provider: LoginProvider, now: number): LoginTransaction {
+  const sent = { ...provider.config.authorizationParams, ...wanted.params }
+  const maxAge = sent['max_age']
+  const acrValues = sent['acr_values']
+  return createLoginTransaction({
+    createdAt: now,
+    provider: wanted.provider,
+    returnTo: wanted.returnTo.length <= MOST_RETURN_TO_IN_COOKIE ? wanted.returnTo : undefined,
+    ...(typeof maxAge === 'string' && { maxAgeSeconds: Number(maxAge) }),
+    ...(typeof acrValues === 'string' && { acrValues: acrValues.split(' ') }),
+    ...(wanted.isPopup && { isPopup: true }),
+    ...(sent['prompt'] === 'none' && { isSilent: true }),
+  })
+}
+
+/** Another site may send a visitor here, but only the visitor begins the sign-in: by a button on our own page. */
+function sendSignInButton(reply: FastifyReply, query: string, options: LoginOptions): FastifyReply {
+  const page = options.pages.signIn({ loginUrl: `${options.basePath}/login${query}` })
+  return reply.code(200).headers(page.headers).send(page.html)
+}

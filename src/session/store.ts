@@ -8,18 +8,41 @@ export interface StoredSession {
   readonly sealed: Buffer
   /** Epoch ms of the last use that slid the idle timeout; in clear, so that touching needs no key. */
   readonly lastSeenAt: number
+  /** Epoch ms; in clear, so that "everything begun before now" can be ended without opening anything. */
+  readonly createdAt: number
 }
 
 /** What instances tell each other about sessions. `from` is the sender's instance id. */
 export type StoreEvent =
   | { readonly type: 'ended'; readonly ref: string; readonly reason: string; readonly from: string }
+  /** New tokens are there. */
   | { readonly type: 'refreshed'; readonly ref: string; readonly from: string }
-  /** A refresh came to an end without new tokens: waiters look again. */
+  /** The record was written for another reason: copies of it are old. */
+  | { readonly type: 'updated'; readonly ref: string; readonly from: string }
+  /** The refresh lock is free again: waiters look again. */
   | { readonly type: 'released'; readonly ref: string; readonly from: string }
   /** A one-time note changed: a callback that waits for another's outcome looks again. */
   | { readonly type: 'noted'; readonly key: string; readonly from: string }
 
 export type ReplaceOutcome = 'replaced' | 'conflict' | 'gone'
+
+export interface ReplaceOptions {
+  readonly expectedVersion: number
+  /** Write only while no *other* owner holds the refresh lock. */
+  readonly owner?: string
+  /** What all instances are told, in one atomic step with the write. */
+  readonly announce: 'refreshed' | 'updated'
+}
+
+/** Conditions on a delete, checked in one atomic step with it. */
+export interface DeleteConditions {
+  /** Only this version: a verdict about one refresh token must not end a session that has a newer one. */
+  readonly version?: number
+  /** Only when it was not used later than this: a verdict "idle" must not end a session that was just used. */
+  readonly lastSeenAt?: number
+  /** Only when it was created before this. */
+  readonly createdBefore?: number
+}
 
 /**
  * Every implementation passes `test/support/store-contract.ts`.
@@ -29,26 +52,35 @@ export type ReplaceOutcome = 'replaced' | 'conflict' | 'gone'
  * time has come is not there. All `…At` are epoch ms, all `…Ms` durations.
  */
 export interface SessionStore {
-  /** `undefined` when unknown, ended or expired. One command. */
+  /** This process's id in events. */
+  readonly instance: string
+
+  /** `undefined` when unknown, ended, expired or not a session record at all (logged, left alone). One command. */
   get(ref: string): Promise<StoredSession | undefined>
   /** Writes a session that must not exist yet. */
   create(ref: string, record: StoredSession, expiresAt: number): Promise<void>
   /**
    * Overwrites a session whose version is still `expectedVersion`. With `owner`, also only while no *other* owner
    * holds the refresh lock: a holder that slept through its lease must not overwrite its successor's work.
-   * Never recreates an ended session. `lastSeenAt` never moves backwards.
+   * Never recreates an ended session. `lastSeenAt` and the expiry never move backwards.
    */
-  replace(ref: string, record: StoredSession, expiresAt: number, expectedVersion: number, owner?: string): Promise<ReplaceOutcome>
-  /** Moves last use and expiry forward; `false` when the session has ended meanwhile. Never recreates it. */
+  replace(ref: string, record: StoredSession, expiresAt: number, options: ReplaceOptions): Promise<ReplaceOutcome>
+  /** Moves last use and expiry forward, never back; `false` when the session has ended meanwhile. Never recreates it. */
   touch(ref: string, lastSeenAt: number, expiresAt: number): Promise<boolean>
-  /** Idempotent; resolves whether something was there. */
-  delete(ref: string): Promise<boolean>
+  /**
+   * Takes a session out, tells all instances (`ended`) and resolves the last record, all in one atomic step.
+   * `undefined` when nothing was there or a condition did not hold; then nobody is told anything.
+   */
+  delete(ref: string, reason: string, onlyIf?: DeleteConditions): Promise<StoredSession | undefined>
 
-  /** Takes the refresh lock for `leaseMs`; an owner that holds it already holds it (a lost answer). */
-  acquire(ref: string, owner: string, leaseMs: number): Promise<boolean>
+  /**
+   * Takes the refresh lock for `leaseMs`; an owner that holds it already holds it (a lost answer, R11).
+   * Resolves 0 when it is ours, else the ms after which the other's lease lapses unless it is renewed.
+   */
+  acquire(ref: string, owner: string, leaseMs: number): Promise<number>
   /** `false` when it is not ours any more. */
   renew(ref: string, owner: string, leaseMs: number): Promise<boolean>
-  /** Compares and deletes atomically. */
+  /** Compares and deletes atomically, and tells all instances (`released`) when it was ours. */
   release(ref: string, owner: string): Promise<void>
 
   /** Adds a member to an index, scored by the absolute end of what it points to; the index outlives its last member. */
@@ -70,11 +102,11 @@ export interface SessionStore {
 
   /** Tells all instances, this one included. Best effort: never rejects. */
   publish(event: StoreEvent): void
-  /** One listener per process; called for every instance's events, our own included. */
-  onEvent(listener: (event: StoreEvent) => void): void
+  /** Called for every instance's events, our own included; the function returned takes the listener out again. */
+  onEvent(listener: (event: StoreEvent) => void): () => void
   /** Called when events may have been missed (reconnected, ticks stopped): caches are dropped. */
-  onDoubt(listener: () => void): void
-  /** Whether events can be trusted to arrive now. While not, nothing is served from a cache. */
+  onDoubt(listener: () => void): () => void
+  /** Whether every event of more than a second ago has arrived. While not, nothing is served from a cache. */
   readonly inStep: boolean
   /** Writes and deletes a probe key: proves that the store takes writes. */
   probe(): Promise<void>

@@ -9,10 +9,10 @@ element('login').href = '/bff/login?returnTo=/'
 element('logout').hidden = !session.authenticated
 element('call').hidden = !session.authenticated
 
-element('call').onclick = async () => {
+element('call').addEventListener('click', async () => {
   element('answer').textContent = await (await fetch('/api/items')).text()
-}
-element('logout').onclick = async () => {
+})
+element('logout').addEventListener('click', async () => {
   const { redirectUrl } = await (await fetch('/bff/logout', { method: 'POST' })).json()
   location.assign(redirectUrl)
-}
+})

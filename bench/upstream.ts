@@ -1,0 +1,67 @@
+/** The API behind the proxies, and nginx as a proxy to compare with. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { MEASURED_CORE, OTHER_CORE, Part, programPath } from './part.ts'
+
+/** 1 kB of JSON, as an API answers a list. */
+export const BODY = JSON.stringify({
+  items: Array.from({ length: 12 }, (_, index) => ({
+    id: 1_000 + index,
+    name: `item ${index}`,
+    price: 1_999,
+    currency: 'EUR',
+    stock: 17,
+  })),
+}).padEnd(1_024)
+
+/** Answers `BODY` at every path, and at /api/echo the `Authorization` that arrived. */
+export async function startUpstream(directory: string, port: number): Promise<Part> {
+  const nginx = programPath('nginx')
+  const command = nginx
+    ? await nginxCommand(nginx, join(directory, 'upstream.conf'), [
+        'server {',
+        `  listen 127.0.0.1:${port} reuseport;`,
+        '  default_type application/json;',
+        `  location = /api/echo { return 200 '{"authorization":"$http_authorization"}'; }`,
+        `  location / { return 200 '${BODY}'; }`,
+        '}',
+      ])
+    : [process.execPath, new URL('node-upstream.ts', import.meta.url).pathname, String(port)]
+  const part = new Part({ name: 'upstream', command, core: OTHER_CORE, outputFile: join(directory, 'upstream.log') })
+  await part.answering(`http://127.0.0.1:${port}/api/items`)
+  return part
+}
+
+/** nginx with `proxy_pass` and kept-alive connections; undefined where there is no nginx. */
+export async function startNginxProxy(
+  directory: string,
+  port: number,
+  upstreamPort: number,
+): Promise<Part | undefined> {
+  const nginx = programPath('nginx')
+  if (!nginx) return undefined
+  const command = await nginxCommand(nginx, join(directory, 'proxy.conf'), [
+    `upstream api { server 127.0.0.1:${upstreamPort}; keepalive 128; keepalive_requests 1000000; }`,
+    'server {',
+    `  listen 127.0.0.1:${port};`,
+    '  location / { proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Authorization "Bearer t"; }',
+    '}',
+  ])
+  const part = new Part({ name: 'nginx', command, core: MEASURED_CORE, outputFile: join(directory, 'proxy.log') })
+  await part.answering(`http://127.0.0.1:${port}/api/items`)
+  return part
+}
+
+async function nginxCommand(nginx: string, file: string, http: readonly string[]): Promise<string[]> {
+  const lines = [
+    'daemon off; worker_processes 1; pid /dev/null; error_log /dev/null;',
+    'events { worker_connections 4096; }',
+    'http {',
+    'access_log off; keepalive_requests 100000000; keepalive_timeout 3600s;',
+    ...['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${file}.${kind};`),
+    ...http,
+    '}',
+  ]
+  await writeFile(file, lines.join('\n'))
+  return [nginx, '-c', file]
+}

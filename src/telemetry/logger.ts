@@ -84,7 +84,7 @@ function prettyStream(destination: DestinationStream | undefined): DestinationSt
   // pino-pretty asks for a whole Writable in its types and calls `write` only.
   const target = destination as NodeJS.WritableStream | undefined
   return build({
-    colorize: destination === undefined && process.stdout.hasColors?.() === true,
+    colorize: destination === undefined && process.stdout.isTTY && process.stdout.hasColors(),
     sync: true,
     translateTime: 'SYS:HH:MM:ss.l',
     ...(target ? { destination: target } : { destination: 1 }),

@@ -36,13 +36,13 @@ export function checkRoutes(config: ConfigValues, report: Report): void {
   const seen = new Set<string>()
   for (const [index, route] of config.routes.entries()) {
     const path: ConfigPath = ['routes', index]
-    if (seen.has(route.path))
-      report(
-        [...path, 'path'],
-        `${route.path} is there twice: one route a path, since the order of routes has no meaning`,
-      )
-    seen.add(route.path)
-    if (route.path === config.basePath || route.path.startsWith(`${config.basePath}/`)) {
+    // `/api` and `/api/` are one route.
+    const plain = route.path.replace(/(?<=.)\/$/, '')
+    if (seen.has(plain)) {
+      report([...path, 'path'], `${plain} is there twice: one route a path, since the order of routes has no meaning`)
+    }
+    seen.add(plain)
+    if (plain === config.basePath || plain.startsWith(`${config.basePath}/`)) {
       report(
         [...path, 'path'],
         `lies in basePath ${config.basePath}, where the gateway's own endpoints are: write another path, or another basePath`,

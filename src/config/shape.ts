@@ -371,7 +371,10 @@ export const ConfigShape = z.strictObject({
     description:
       'The one origin that browsers see; redirect URIs are built from it and nothing else. https, or http on a loopback address.',
   }),
-  basePath: urlPath.default('/bff').meta({ description: 'Where the gateway’s own endpoints are.' }),
+  basePath: urlPath
+    .transform((path) => (path === '/' ? path : path.replace(/\/$/, '')))
+    .prefault('/bff')
+    .meta({ description: 'Where the gateway’s own endpoints are.' }),
   listen: z
     .strictObject({
       host: text.default('0.0.0.0').meta({ description: 'Address of the public listener; `::` for both families.' }),

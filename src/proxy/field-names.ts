@@ -1,0 +1,123 @@
+/** What each header field's name means for the way up and the way down; the lists of contract §6. */
+
+/**
+ * The name under which a careless server may look for it: CGI and many frameworks write `X-User`, `x_user`, `X.User`
+ * and `HTTP_X_USER` into the same variable.
+ */
+export function foldName(name: string): string {
+  const folded = name.toLowerCase().replace(/[_.]/g, '-')
+  return folded.startsWith('http-') ? folded.slice(5) : folded
+}
+
+/** Fields of one connection (RFC 9110 §7.6.1), of a proxy (§11.7) and of framing, which is made anew on each side. */
+const HOP_BY_HOP = [
+  'connection',
+  'content-length',
+  'expect',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'proxy',
+  'proxy-authenticate',
+  'proxy-authentication-info',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]
+
+/** Fields by which other gateways tell an upstream who is there, or where the request goes: nobody else may set them. */
+const IDENTITY = [
+  'authorization',
+  'dpop',
+  'forwarded',
+  'remote-user',
+  'remote-groups',
+  'remote-email',
+  'remote-name',
+  'true-client-ip',
+  'cf-connecting-ip',
+  'fastly-client-ip',
+  'x-access-token',
+  'x-authenticated-user',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'x-email',
+  'x-groups',
+  'x-http-method',
+  'x-http-method-override',
+  'x-id-token',
+  'x-method-override',
+  'x-original-host',
+  'x-original-method',
+  'x-original-uri',
+  'x-original-url',
+  'x-real-ip',
+  'x-remote-user',
+  'x-remote-groups',
+  'x-rewrite-url',
+  'x-user',
+  'x-userinfo',
+  'x-webauth-user',
+]
+const IDENTITY_PREFIXES = [
+  'cf-access-',
+  'oidc-',
+  'ssl-client-',
+  'x-amzn-oidc-',
+  'x-auth-request-',
+  'x-authentik-',
+  'x-client-cert',
+  'x-forwarded-',
+  'x-goog-authenticated-user-',
+  'x-goog-iap-',
+  'x-ms-client-principal',
+  'x-ms-token-',
+  'x-pomerium-',
+  'x-ssl-',
+  'x-token-',
+]
+
+const OWN = new Set([...HOP_BY_HOP, ...IDENTITY])
+
+/** Whether a client's field never travels on under its own power. */
+export function isReservedUpwards(name: string): boolean {
+  const folded = foldName(name)
+  return OWN.has(folded) || IDENTITY_PREFIXES.some((prefix) => folded.startsWith(prefix))
+}
+
+const DROPPED_DOWNWARDS = new Set([
+  ...HOP_BY_HOP.filter((name) => name !== 'content-length'),
+  // The gateway alone answers for cross-origin reading of a site that is signed in by cookie (`cors.origins`).
+  'access-control-allow-credentials',
+  'access-control-allow-headers',
+  'access-control-allow-methods',
+  'access-control-allow-origin',
+  'access-control-expose-headers',
+  'access-control-max-age',
+  // Would send browsers of the whole origin to an address that only the upstream knows.
+  'alt-svc',
+  // One API must not sign the user out of the whole site.
+  'clear-site-data',
+  'server',
+  'sidegate-error',
+])
+
+/** Whether an upstream's field, in lower case, stays behind; whatever it says. */
+export function isDroppedDownwards(name: string): boolean {
+  return DROPPED_DOWNWARDS.has(name)
+}
+
+/** Names in a `Connection` field, lower case, without the options that name no field; `undefined` in the common case. */
+export function namedByConnection(connection: string | undefined): ReadonlySet<string> | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close' || connection === '')
+    return undefined
+  const names = connection
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '' && name !== 'keep-alive' && name !== 'close' && name !== 'upgrade')
+  return names.length > 0 ? new Set(names) : undefined
+}

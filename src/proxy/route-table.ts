@@ -1,0 +1,125 @@
+/** Which configured route a request belongs to, and which path its upstream gets. */
+import type { Config, RouteConfig } from '../config/schema.ts'
+import { BffError } from '../errors.ts'
+import type { Policy } from '../http/policy.ts'
+import type { RequestPath } from '../http/request-path.ts'
+
+/** What a route without `upstream` can be asked for. */
+const STATIC_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
+
+/** One configured route. `path` has no slash at its end, so that `/api/` and `/api` are the same boundary. */
+export class Route {
+  /** `''` for the root, else as configured without the last slash. */
+  readonly path: string
+  readonly config: RouteConfig
+  readonly policy: Policy
+  /** Where the requests go: `upstream` or the SPA's dev server; `undefined` for files and a remote index. */
+  readonly upstream: string | undefined
+  /** The path under which the upstream has what is here under `path`; no slash at its end. */
+  readonly upstreamPrefix: string
+  readonly #boundary: string
+
+  constructor(config: RouteConfig) {
+    this.path = withoutLastSlash(config.path)
+    this.config = config
+    this.upstream = config.upstream ?? config.spa?.devServer
+    this.policy = policyOf(config, this.upstream !== undefined)
+    this.upstreamPrefix = withoutLastSlash(basePathOf(this.upstream)) + withoutLastSlash(config.rewrite ?? config.path)
+    this.#boundary = `${this.path}/`
+  }
+
+  /** Whether a raw path is this route's path or lies below it; `/api` never takes `/apix`. */
+  covers(path: string): boolean {
+    return path.startsWith(this.#boundary) || path === this.path
+  }
+
+  /** The path that the upstream gets for a path of this route: the prefix exchanged, the rest byte for byte. */
+  target(path: string): string {
+    const target = this.upstreamPrefix + path.slice(this.path.length)
+    return target === '' ? '/' : target
+  }
+
+  /** The public path of one of the upstream's paths, for a `Location`; `undefined` when it is not below the route. */
+  publicPath(upstreamPath: string): string | undefined {
+    if (upstreamPath !== this.upstreamPrefix && !upstreamPath.startsWith(`${this.upstreamPrefix}/`)) return undefined
+    const path = this.path + upstreamPath.slice(this.upstreamPrefix.length)
+    return path === '' ? '/' : path
+  }
+}
+
+/** All routes, compiled once. The longest path wins. */
+export class RouteTable {
+  readonly routes: readonly Route[]
+  readonly #basePath: string
+  readonly #byLength: readonly Route[]
+
+  constructor(config: Pick<Config, 'basePath' | 'routes'>) {
+    this.#basePath = withoutLastSlash(config.basePath)
+    this.routes = config.routes.map((route) => new Route(route))
+    this.#byLength = this.routes.toSorted((a, b) => b.path.length - a.path.length)
+  }
+
+  /** Whether a raw path belongs to our own endpoints. */
+  ownsPath(path: string): boolean {
+    return path === this.#basePath || path.startsWith(`${this.#basePath}/`)
+  }
+
+  /**
+   * The route for a path; `undefined` where there is none or the path is one of our own.
+   *
+   * A path that another server may read as another route's (or as one of ours) is refused: an upstream that decodes
+   * `/api/public%2F..` differently would otherwise answer for a route whose rules were never asked.
+   *
+   * @throws BffError `invalid_request`
+   */
+  match(request: RequestPath): Route | undefined {
+    const route = this.#find(request.path)
+    if (request.readings.length > 0) {
+      for (const reading of request.readings) {
+        if (this.#find(reading) !== route || this.ownsPath(reading) !== this.ownsPath(request.path)) {
+          throw new BffError('invalid_request', 'the path can be read as that of another route')
+        }
+      }
+    }
+    return route
+  }
+
+  #find(path: string): Route | undefined {
+    if (this.ownsPath(path)) return undefined
+    for (const route of this.#byLength) if (route.covers(path)) return route
+    return undefined
+  }
+}
+
+function withoutLastSlash(path: string): string {
+  return path.endsWith('/') ? path.slice(0, -1) : path
+}
+
+/** The path of the upstream's URL, under which everything of it lies; a unix socket has none. */
+function basePathOf(upstream: string | undefined): string {
+  return upstream === undefined || upstream.startsWith('unix:') ? '' : new URL(upstream).pathname
+}
+
+function policyOf(config: RouteConfig, hasUpstream: boolean): Policy {
+  const token = config.token ?? (config.session === 'none' ? 'none' : 'user')
+  return {
+    name: withoutLastSlash(config.path) || '/',
+    kind: 'route',
+    methods: config.methods ? new Set(config.methods) : hasUpstream ? undefined : STATIC_METHODS,
+    session: config.session,
+    csrf: 'rule',
+    navigable: config.navigable,
+    needsToken: hasUpstream && token !== 'none',
+    slides: config.slides,
+    isEventStream: false,
+    rateLimit: 'api',
+    bodyLimit: config.bodyLimit,
+    allow: config.allow && new Map(Object.entries(config.allow).map(([claim, rule]) => [claim, listOf(rule)])),
+    acr: config.acr === undefined ? undefined : listOf(config.acr),
+    maxAgeMs: config.maxAge,
+  }
+}
+
+function listOf(rule: string | string[]): readonly string[] {
+  return typeof rule === 'string' ? [rule] : rule
+}

@@ -170,13 +170,13 @@ export class CookieJar {
   }
 
   /**
-   * A piece is ours by its name, and also where our name follows a comma, a quote or white space, at which old
-   * parsers begin another cookie, or the `=` of a nameless one, which a browser sends back without it.
+   * A piece is ours when our name is any word of it, not only the first: old parsers begin another cookie at a comma,
+   * a quote or white space, and a nameless cookie comes back from a browser without its `=`.
    */
   #holdsOwnName(piece: string): boolean {
-    const text = decoded(piece)
-    const starts = [text, ...text.split(/[,;&\s"'\\]+/)]
-    return starts.some((start) => this.isOwnCookieName(start.replace(/^[\s=]+/, '').split('=', 1)[0] ?? ''))
+    return decoded(piece)
+      .split(/[=,;&\s"'\\]+/)
+      .some((word) => this.isOwnCookieName(word))
   }
 }
 
@@ -197,12 +197,9 @@ function valuesOf(header: string | undefined, wanted: string): string[] {
   return values
 }
 
-/** One spelling for all: case, quotes, white space and what PHP and others turn into an underscore. */
+/** One spelling for all: letters, and what PHP and others turn into an underscore. */
 function fold(name: string): string {
-  return name
-    .toLowerCase()
-    .replace(/[\s"'\\]/g, '')
-    .replace(/[._]/g, '-')
+  return name.toLowerCase().replace(/[._]/g, '-')
 }
 
 function decoded(text: string): string {

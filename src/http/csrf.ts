@@ -38,8 +38,6 @@ export type CsrfReason =
 
 export type CsrfVerdict = { readonly ok: true } | { readonly ok: false; readonly reason: CsrfReason }
 
-const PASSES: CsrfVerdict = { ok: true }
-
 /** Reads the facts off a request. Node joins repeated fields with a comma, and what is joined equals nothing known. */
 export function csrfFactsOf(method: string, headers: IncomingHttpHeaders): CsrfFacts {
   return {
@@ -59,59 +57,54 @@ function textOf(value: string | string[] | undefined): string | undefined {
 
 /** Contract §7: the four rules, then `csrf.requireHeader`. */
 export function judgeCsrf(facts: CsrfFacts, place: CsrfPlace, options: CsrfOptions): CsrfVerdict {
+  const reason = judgeSource(facts, place, options)
+  if (reason !== undefined) return { ok: false, reason }
+
+  // Neither can carry the field, and a document is no API call.
+  const isExempt = place.isWebSocket || place.isEventStream || isOpenDocument(facts, place) || isDownload(facts, place)
+  const lacksHeader = options.requireHeader && !isExempt && facts.xCsrf !== '1'
+  return lacksHeader ? { ok: false, reason: 'header_missing' } : { ok: true }
+}
+
+function judgeSource(facts: CsrfFacts, place: CsrfPlace, options: CsrfOptions): CsrfReason | undefined {
   // Rules 3 and 4: an Origin that is there must be ours or a listed one, whatever else speaks for the request.
-  if (
-    facts.origin !== undefined &&
-    facts.origin !== options.publicOrigin &&
-    !options.corsOrigins.includes(facts.origin)
-  ) {
-    return refused('foreign_origin')
-  }
-  const opensDocuments = !place.isEndpoint && (place.session === 'login' || place.session === 'optional')
-  const isDocument =
-    !place.isWebSocket &&
-    facts.method === 'GET' &&
-    facts.secFetchMode === 'navigate' &&
-    facts.secFetchDest === 'document'
+  const isListed = facts.origin !== undefined && options.corsOrigins.includes(facts.origin)
+  if (facts.origin !== undefined && facts.origin !== options.publicOrigin && !isListed) return 'foreign_origin'
 
+  const isDocument = isOpenDocument(facts, place)
   switch (facts.secFetchSite) {
-    case undefined: {
-      const asksForDocument = !place.isWebSocket && facts.method === 'GET' && prefersHtml(facts.accept)
-      if (opensDocuments && asksForDocument) return PASSES
-      if (facts.origin === undefined && facts.xCsrf !== '1') return refused('no_proof')
-      break
-    }
+    case undefined:
+      return facts.origin !== undefined || facts.xCsrf === '1' || isDocument ? undefined : 'no_proof'
     case 'same-origin':
-      if (opensDocuments && isDocument) return PASSES
-      break
+      return undefined
     case 'same-site':
-      if (opensDocuments && isDocument) return PASSES
-      if (facts.origin === undefined || !options.corsOrigins.includes(facts.origin)) return refused('same_site')
-      if (facts.xCsrf !== '1') return refused('header_missing')
-      break
+      if (isDocument) return undefined
+      if (!isListed) return 'same_site'
+      return facts.xCsrf === '1' ? undefined : 'header_missing'
     case 'none':
-      if (isDocument && (opensDocuments || isNavigable(place))) return PASSES
-      return refused('direct')
+      return isDocument || isDownload(facts, place) ? undefined : 'direct'
     case 'cross-site':
-      if (opensDocuments && isDocument) return PASSES
-      return refused('cross_site')
+      return isDocument ? undefined : 'cross_site'
     default:
-      return refused('unknown_site')
+      return 'unknown_site'
   }
-
-  const needsHeader = options.requireHeader && !place.isWebSocket && !place.isEventStream
-  if (!needsHeader || facts.xCsrf === '1') return PASSES
-  // A link of our own to a download: a document, and no API call.
-  if (isDocument && isNavigable(place)) return PASSES
-  return refused('header_missing')
 }
 
-function isNavigable(place: CsrfPlace): boolean {
-  return !place.isEndpoint && place.session === 'required' && place.navigable
+/** Rules 2 and 3: a document that is meant to be opened from anywhere. A frame is none, nor is a handshake. */
+function isOpenDocument(facts: CsrfFacts, place: CsrfPlace): boolean {
+  if (place.isEndpoint || (place.session !== 'login' && place.session !== 'optional')) return false
+  if (facts.secFetchSite !== undefined) return isTopLevel(facts, place)
+  return facts.method === 'GET' && !place.isWebSocket && prefersHtml(facts.accept)
 }
 
-function refused(reason: CsrfReason): CsrfVerdict {
-  return { ok: false, reason }
+/** Rule 1: a document of a `required` route that is marked `navigable`. */
+function isDownload(facts: CsrfFacts, place: CsrfPlace): boolean {
+  return !place.isEndpoint && place.session === 'required' && place.navigable && isTopLevel(facts, place)
+}
+
+function isTopLevel(facts: CsrfFacts, place: CsrfPlace): boolean {
+  const isDocument = facts.secFetchMode === 'navigate' && facts.secFetchDest === 'document'
+  return isDocument && facts.method === 'GET' && !place.isWebSocket
 }
 
 /**

@@ -68,6 +68,7 @@ function readingsOf(path: string): string[] {
   let text = path
   for (let depth = 0; ; depth += 1) {
     if (text.split(/[/\\]/).some(isDotSegment)) throw invalid('holds a dot segment')
+    if (/^\/[/\\]/.test(text)) throw invalid('begins with two slashes, one of them encoded')
     for (const reading of spellings(text)) readings.add(reading)
     const decoded = depth === 0 ? decode(text) : text.replace(ENCODED_ASCII, fromHex)
     if (decoded === text) break

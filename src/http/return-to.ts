@@ -26,8 +26,7 @@ const REFUSED: ReturnTo = { returnTo: '/', refused: true }
  * else; quotes and angle brackets, which no browser leaves in an address. The two joiners belong to words and emoji.
  */
 const FORBIDDEN = /(?![\u200c\u200d])[\p{Z}\p{Cc}\p{Cf}\p{Cs}\\"<>]/u
-// oxlint-disable-next-line no-control-regex -- the complement of ASCII is what is looked for
-const NON_ASCII = /[^\u0000-\u007f]+/g
+const NON_ASCII = /\P{ASCII}+/gu
 
 /**
  * Takes an address as it came, decoded once from its parameter. Nothing in a good one is dropped, decoded or

@@ -13,7 +13,6 @@ export class SecurityHeaders {
   /** For the files of a hosted SPA, its documents and all. */
   readonly spa: Fields
   readonly #document: Fields
-  readonly #csp: string | undefined
   readonly #frameAncestors: string
 
   constructor(config: HeaderConfig) {
@@ -27,13 +26,9 @@ export class SecurityHeaders {
     // `allow-popups`: a sign-in popup must be able to tell the page that opened it.
     this.#document = { ...common, 'cross-origin-opener-policy': 'same-origin-allow-popups' }
     this.answer = { ...common, 'cross-origin-resource-policy': 'same-origin' }
-    this.#csp = csp
     this.#frameAncestors = `frame-ancestors ${frameAncestors}`
     // Which scripts and images an application needs only its team knows; that nobody frames it is our default.
-    this.spa = {
-      ...this.#document,
-      'content-security-policy': csp === undefined ? this.#frameAncestors : this.#withFrameAncestors(csp),
-    }
+    this.spa = { ...this.#document, 'content-security-policy': withFrameAncestors(csp, this.#frameAncestors) }
   }
 
   /**
@@ -42,7 +37,7 @@ export class SecurityHeaders {
    * @param hashes `'sha256-…'` sources of the page's style and, where it has one, of its script
    */
   page(hashes: { style: string; script?: string }): Fields {
-    const strict = [
+    const policy = [
       "default-src 'none'",
       `style-src ${hashes.style}`,
       ...(hashes.script === undefined ? [] : [`script-src ${hashes.script}`]),
@@ -51,17 +46,18 @@ export class SecurityHeaders {
       "base-uri 'none'",
       this.#frameAncestors,
     ].join('; ')
-    const configured = this.#csp === undefined ? undefined : this.#withFrameAncestors(withHashes(this.#csp, hashes))
     return {
       ...this.#document,
       'cross-origin-resource-policy': 'same-origin',
-      'content-security-policy': configured ?? strict,
+      'content-security-policy': policy,
     }
   }
+}
 
-  #withFrameAncestors(csp: string): string {
-    return /(^|;)\s*frame-ancestors\b/i.test(csp) ? csp : `${csp.replace(/[;\s]+$/, '')}; ${this.#frameAncestors}`
-  }
+/** A policy that says nothing about framing would leave it open to everybody. */
+function withFrameAncestors(csp: string | undefined, directive: string): string {
+  if (csp === undefined) return directive
+  return /(^|;)\s*frame-ancestors\b/i.test(csp) ? csp : `${csp.replace(/[;\s]+$/, '')}; ${directive}`
 }
 
 /** Only over https: elsewhere the field is ignored, and must be (RFC 6797 §7.2). */
@@ -69,25 +65,4 @@ function strictTransport({ publicUrl, headers }: HeaderConfig): string | undefin
   if (!publicUrl.startsWith('https:') || headers.hsts === false) return undefined
   const seconds = headers.hsts === true ? ONE_YEAR_SECONDS : Math.floor(headers.hsts / 1_000)
   return `max-age=${seconds}`
-}
-
-/** A policy written for an application, which cannot know our pages, is widened by exactly what stands in them. */
-function withHashes(csp: string, hashes: { style: string; script?: string }): string {
-  const withStyle = allow(csp, 'style-src', hashes.style)
-  return hashes.script === undefined ? withStyle : allow(withStyle, 'script-src', hashes.script)
-}
-
-function allow(csp: string, directive: string, source: string): string {
-  const directives = csp
-    .split(';')
-    .map((text) => text.trim())
-    .filter((text) => text !== '')
-  const find = (name: string) => directives.findIndex((text) => text.split(/\s+/, 1)[0]?.toLowerCase() === name)
-  const at = find(directive)
-  if (at !== -1) {
-    directives[at] = `${(directives[at] ?? '').replace(/\s+'none'/i, '')} ${source}`
-  } else if (find('default-src') !== -1) {
-    directives.push(`${directive} ${source}`)
-  }
-  return directives.join('; ')
 }

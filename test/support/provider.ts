@@ -61,6 +61,8 @@ export async function startProvider(options: TestProviderOptions = {}): Promise<
 export class TestProvider implements AsyncDisposable {
   /** Every answered call of the token endpoint, in order. */
   readonly tokenRequests: TokenRequest[] = []
+  /** Every access, refresh and ID token that left the token endpoint. */
+  readonly issued: string[] = []
   /** For tokens issued from now on. */
   accessTokenSeconds: number
   readonly #options: TestProviderOptions
@@ -184,6 +186,12 @@ export class TestProvider implements AsyncDisposable {
     if (ctx.oidc?.route !== 'token') return
     const params = { ...ctx.oidc.params }
     this.tokenRequests.push({ grantType: params['grant_type'] ?? '', status: ctx.status, params })
+    // The body of a token response, RFC 6749 §5.1, or of an error.
+    const body = ctx.body as Record<string, unknown> | undefined
+    for (const name of ['access_token', 'refresh_token', 'id_token']) {
+      const token = body?.[name]
+      if (typeof token === 'string') this.issued.push(token)
+    }
   }
 
   #configuration(): Configuration {

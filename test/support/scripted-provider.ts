@@ -13,10 +13,23 @@ export type Endpoint = 'metadata' | 'jwks' | 'token' | 'par' | 'userinfo' | 'rev
 
 /** What an endpoint does instead of its work. `lost` does the work first and then cuts the connection. */
 export type Fault =
-  | { readonly kind: 'status'; readonly status: number; readonly body?: string; readonly headers?: Record<string, string> }
-  | { readonly kind: 'oauthError'; readonly error: string; readonly status?: number; readonly headers?: Record<string, string> }
+  | {
+      readonly kind: 'status'
+      readonly status: number
+      readonly body?: string
+      readonly headers?: Record<string, string>
+    }
+  | {
+      readonly kind: 'oauthError'
+      readonly error: string
+      readonly status?: number
+      readonly headers?: Record<string, string>
+    }
   | { readonly kind: 'redirect'; readonly location: string }
-  | { readonly kind: 'reset' | 'lost' | 'hang' | 'stall' | 'endless' | 'gzipBomb' | 'html' | 'empty' | 'truncated' | 'array' }
+  | {
+      readonly kind:
+        'reset' | 'lost' | 'hang' | 'stall' | 'endless' | 'gzipBomb' | 'html' | 'empty' | 'truncated' | 'array'
+    }
 
 type Claims = Record<string, unknown>
 type Header = Record<string, unknown>
@@ -148,8 +161,9 @@ export class ScriptedProvider implements AsyncDisposable {
   }
 
   get port(): number {
+    if (!this.#server) throw new Error('start first')
     // A listening TCP server has an AddressInfo.
-    return (this.#server?.address() as AddressInfo).port
+    return (this.#server.address() as AddressInfo).port
   }
 
   get origin(): string {
@@ -342,7 +356,9 @@ export class ScriptedProvider implements AsyncDisposable {
     if (type === 'authorization_code') {
       const code = form.get('code') ?? ''
       const grant = this.#codes.get(code)
-      const verifier = createHash('sha256').update(form.get('code_verifier') ?? '').digest('base64url')
+      const verifier = createHash('sha256')
+        .update(form.get('code_verifier') ?? '')
+        .digest('base64url')
       if (!grant || (grant.challenge !== undefined && grant.challenge !== verifier)) return refused
       this.#codes.delete(code)
       return { status: 200, body: await this.#tokens(grant, form, isDpop, true) }
@@ -411,7 +427,9 @@ export class ScriptedProvider implements AsyncDisposable {
   #isAuthenticated(request: IncomingMessage, form: URLSearchParams): boolean {
     const [scheme, credentials] = (request.headers.authorization ?? '').split(' ')
     if (scheme === 'Basic') {
-      const [id = '', secret = ''] = Buffer.from(credentials ?? '', 'base64').toString().split(':')
+      const [id = '', secret = ''] = Buffer.from(credentials ?? '', 'base64')
+        .toString()
+        .split(':')
       const decode = (text: string): string => decodeURIComponent(text.replaceAll('+', ' '))
       return decode(id) === this.clientId && this.clientSecrets.includes(decode(secret))
     }

@@ -1,0 +1,79 @@
+/** What the documents say of the code is held against the code. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { BffError, failureCodes } from '../../src/errors.ts'
+import { Metrics } from '../../src/telemetry/metrics.ts'
+
+const root = new URL('../..', import.meta.url).pathname
+const read = (path: string) => readFileSync(join(root, path), 'utf8')
+const pages = [
+  ...readdirSync(root).filter((file) => file.endsWith('.md')),
+  ...['docs', 'deploy', 'bench'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.md'))
+      .map((file) => join(folder, file)),
+  ),
+]
+
+/** The text of each `## heading`. */
+function sectionsOf(markdown: string): Map<string, string> {
+  const parts = markdown.split(/^## /m).slice(1)
+  return new Map(parts.map((part) => [part.slice(0, part.indexOf('\n')).trim(), part.slice(part.indexOf('\n'))]))
+}
+
+describe('docs/errors.md', () => {
+  const sections = sectionsOf(read('docs/errors.md'))
+
+  test.each(failureCodes)('has a section for %s that begins with its status', (code) => {
+    expect(sections.get(code)?.trim()).toMatch(new RegExp(`^${new BffError(code).statusCode}\\b`))
+  })
+
+  test('has none for a code that does not exist', () => {
+    expect([...sections.keys()].toSorted()).toEqual([...failureCodes].toSorted())
+  })
+})
+
+test('docs/operations.md names every metric of our own, and no other', async () => {
+  const real = (await new Metrics().render()).matchAll(/^# TYPE (sidegate_\w+)/gm)
+  const named = read('docs/operations.md').matchAll(/`(sidegate_\w+)`/g)
+
+  const names = (matches: Iterable<RegExpMatchArray>) =>
+    [...new Set([...matches].map(([, name = '']) => name))].toSorted()
+  expect(names(named)).toEqual(names(real))
+})
+
+test('README.md has at most 150 lines and begins with the two commands that a newcomer runs', () => {
+  const readme = read('README.md')
+
+  expect(readme.split('\n').length).toBeLessThanOrEqual(151)
+  const commands = [...readme.matchAll(/^npm ci && npm .*$/gm)].map(([line]) => line.replace(/\s+#.*$/, ''))
+  expect(commands.slice(0, 2)).toEqual(['npm ci && npm run demo', 'npm ci && npm test'])
+})
+
+describe.each(pages)('%s', (page) => {
+  const links = [...read(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target)
+  const local = links.filter((target) => !/^(https?:|mailto:)/.test(target))
+
+  test('has no dead link to a file or a heading', () => {
+    const dead = local.filter((target) => {
+      const [path = '', anchor] = target.split('#')
+      const file = path === '' ? join(root, page) : join(root, dirname(page), path)
+      if (!existsSync(file)) return true
+      return anchor !== undefined && !anchorsOf(readFileSync(file, 'utf8')).includes(anchor)
+    })
+
+    expect(dead).toEqual([])
+  })
+})
+
+/** As GitHub makes them. */
+function anchorsOf(markdown: string): string[] {
+  return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\s-]/gu, '')
+      .trim()
+      .replaceAll(/\s/g, '-'),
+  )
+}

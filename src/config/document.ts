@@ -92,8 +92,10 @@ export class ConfigDocument {
     const entry = this.entry(path) ?? this.#fileEntry(path)
     if (entry) return (at === 'key' && entry.key) || entry.value
     for (let length = path.length - 1; length > 0; length--) {
-      const above = this.entry(path.slice(0, length)) ?? this.#fileEntry(path.slice(0, length))
+      const above = this.entry(path.slice(0, length))
       if (above) return above.key ?? [above.value[0], above.value[0] + 1]
+      const named = this.#fileEntry(path.slice(0, length))
+      if (named) return named.value
     }
     return [0, 0]
   }

@@ -107,9 +107,14 @@ function findComplaints(input: unknown): Complaint[] {
     const meant = complaints.flatMap((one) =>
       one.meant && 'key' in one.meant ? [{ from: one.path, to: [...one.path.slice(0, -1), one.meant.key] }] : [],
     )
-    found.push(...complaints.filter(({ path }) => !meant.some(({ to }) => formatPath(to) === formatPath(path))))
+    const news = complaints.filter(
+      (one) =>
+        !meant.some(({ to }) => formatPath(to) === formatPath(one.path)) &&
+        !complaints.some((other) => other.path.length > one.path.length && isConsequence(one, other)),
+    )
+    found.push(...news)
     renamed.push(...meant)
-    for (const complaint of complaints) repair(current, complaint)
+    for (const complaint of news) repair(current, complaint)
   }
   // Which origins are of the same site cannot be told without a public URL.
   const unsure = found.some(({ path, meant }) => path[0] === 'publicUrl' && !meant)

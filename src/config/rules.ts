@@ -3,6 +3,8 @@ import { isLoopback, isNetwork, isSameSite } from './network.ts'
 import type { Report } from './problem.ts'
 import type { ConfigValues } from './shape.ts'
 
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { listen: 8_080, management: 9_090, admin: 9_091 }
+
 /** Public URL, listeners, proxies in front, origins, cookie: everything but providers, routes and store. */
 export function checkGateway(config: ConfigValues, report: Report): void {
   checkPublicUrl(config, report)
@@ -41,7 +43,11 @@ function checkListeners(config: ConfigValues, report: Report): void {
     if (!address || address.socket !== undefined || address.port === 0) return
     const { host, port } = address
     const other = taken.find((one) => one.port === port && (one.host === host || isEvery(one.host) || isEvery(host)))
-    if (other) report([key, 'port'], `${port} is taken by ${other.key} already: each listener needs its own`)
+    if (other) {
+      // The one that was moved is the one to move again; the other may not even be in the file.
+      const [moved, stays] = port === DEFAULT_PORTS[key] ? [other.key, key] : [key, other.key]
+      report([moved, 'port'], `${port} is taken by ${stays} already: each listener needs its own`)
+    }
     taken.push({ key, host, port })
   }
   claim('listen', listen)

@@ -448,7 +448,7 @@ export const ConfigShape = z.strictObject({
         .meta({ description: 'Let other sites’ links start a login straight away, without the page with the button.' }),
       returnOrigins: z
         .array(origin)
-        .default([])
+        .prefault([])
         .meta({ description: 'Other origins to which a login may return; each must be in cors.origins too.' }),
     })
     .prefault({})
@@ -543,7 +543,7 @@ export const ConfigShape = z.strictObject({
     .strictObject({
       origins: z
         .array(origin)
-        .default([])
+        .prefault([])
         .meta({ description: 'Further origins, of the same site, whose pages may call.' }),
     })
     .prefault({})
@@ -565,7 +565,7 @@ export const ConfigShape = z.strictObject({
       }),
       hsts: z
         .union([z.boolean(), duration()], { error: 'expected true, false or a duration such as 365d' })
-        .default(true)
+        .prefault(true)
         .meta({ description: 'Strict-Transport-Security with an https publicUrl: true is one year.' }),
       frameAncestors: headerValue
         .default("'none'")

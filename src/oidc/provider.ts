@@ -15,8 +15,19 @@ import { checkLogoutToken } from './logout-token.ts'
 import type { LogoutToken } from './logout-token.ts'
 import { refresh } from './refresh.ts'
 import type { RefreshableSession, RefreshOutcome } from './refresh.ts'
+import { routeToken } from './route-token.ts'
+import type { RouteTokenOutcome, RouteTokenRule } from './route-token.ts'
 
-export type { AuthorizationRequest, LoginExpectations, LoginResult, LogoutToken, RefreshableSession, RefreshOutcome }
+export type {
+  AuthorizationRequest,
+  LoginExpectations,
+  LoginResult,
+  LogoutToken,
+  RefreshableSession,
+  RefreshOutcome,
+  RouteTokenOutcome,
+  RouteTokenRule,
+}
 
 /** A logout token has a kilobyte; the endpoint that takes it is open to the internet. */
 const MAX_LOGOUT_TOKEN_LENGTH = 16_384
@@ -79,7 +90,12 @@ export class OidcProvider {
 
   /** One grant, bounded by 30 s. Never throws for anything that a provider can do. */
   refresh(session: RefreshableSession, signal?: AbortSignal): Promise<RefreshOutcome> {
-    return refresh(this.#connection, session, signal)
+    return refresh(this.#connection, session, { signal })
+  }
+
+  /** A token for one route, which is never the session's own: a failure brings none. Same bound as a refresh. */
+  routeToken(rule: RouteTokenRule, session: RefreshableSession, signal?: AbortSignal): Promise<RouteTokenOutcome> {
+    return routeToken(this.#connection, rule, session, signal)
   }
 
   /** RFC 7009. A token that the provider does not know is revoked too; failures are logged and nothing waits for them. */

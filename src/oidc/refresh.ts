@@ -40,11 +40,20 @@ export type RefreshOutcome =
   /** It was sent and the answer is lost or unreadable: the refresh token may be spent. */
   | { readonly kind: 'lost'; readonly reason: string }
 
+export interface RefreshGrant {
+  readonly signal?: AbortSignal | undefined
+  /** Instead of the login's resource: for the token of one route. */
+  readonly parameters?: URLSearchParams
+}
+
+/** A grant that brought nothing. */
+export type FailedGrant = Exclude<RefreshOutcome, { kind: 'refreshed' }>
+
 /** Makes the grant once. Never throws for anything that a provider can do. */
 export async function refresh(
   connection: Connection,
   session: RefreshableSession,
-  signal?: AbortSignal,
+  grant: RefreshGrant = {},
 ): Promise<RefreshOutcome> {
   const { refreshToken } = session.tokens
   if (refreshToken === undefined) return { kind: 'refused', reason: 'there is no refresh token' }
@@ -55,12 +64,12 @@ export async function refresh(
     return { kind: 'unavailable', reason: error instanceof Error ? error.message : 'no metadata' }
   }
   const askedAt = connection.now()
+  const parameters = grant.parameters ?? connection.resourceParameters()
   const { exchange, value } = await connection.request(
     metadata,
     'token',
-    ({ configuration, dpop }) =>
-      client.refreshTokenGrant(configuration, refreshToken, connection.resourceParameters(), dpop),
-    { timeoutMs: GRANT_TIMEOUT_MS, signal, prepare: shownToLibrary, dpopKey: session.dpopKey },
+    ({ configuration, dpop }) => client.refreshTokenGrant(configuration, refreshToken, parameters, dpop),
+    { timeoutMs: GRANT_TIMEOUT_MS, signal: grant.signal, prepare: shownToLibrary, dpopKey: session.dpopKey },
   )
   if (!value) return judgeFailure(connection, exchange)
   try {
@@ -68,9 +77,9 @@ export async function refresh(
       body: exchange.json ?? {},
       askedAt,
       expectsDpop: session.dpopKey !== undefined,
-      requestedScope: session.tokens.scope ?? connection.config.scopes.join(' '),
+      requestedScope: parameters.get('scope') ?? session.tokens.scope ?? connection.config.scopes.join(' '),
     })
-    return await accept(connection, metadata, session, tokens)
+    return await accept(connection, metadata, session, tokens, grant.parameters === undefined)
   } catch (error) {
     // The server has done its part, and what it gave cannot be used.
     return { kind: 'lost', reason: error instanceof Error ? error.message : 'unreadable' }
@@ -82,6 +91,7 @@ async function accept(
   metadata: CheckedMetadata,
   session: RefreshableSession,
   fresh: TokenSet,
+  isForSession: boolean,
 ): Promise<RefreshOutcome> {
   // RFC 6749 §6: without a new refresh token the old one stays. The last raw ID token is the hint of a logout.
   const tokens: TokenSet = {
@@ -91,9 +101,10 @@ async function accept(
   }
   try {
     const claims = fresh.idToken === undefined ? undefined : await refreshedClaims(connection, metadata, session, fresh)
-    const userinfo = connection.config.userinfo
-      ? await refreshedUserinfo(connection, metadata, session, fresh)
-      : undefined
+    const userinfo =
+      connection.config.userinfo && isForSession
+        ? await refreshedUserinfo(connection, metadata, session, fresh)
+        : undefined
     const keptIdToken = claims === undefined ? carried('idToken', session.tokens.idToken) : {}
     return {
       kind: 'refreshed',
@@ -163,7 +174,7 @@ async function refreshedUserinfo(
 }
 
 /** By the facts of the wire (security/proxy-pitfalls.md §7), not by the error that the library made of them. */
-function judgeFailure(connection: Connection, exchange: Exchange): RefreshOutcome {
+export function judgeFailure(connection: Connection, exchange: Exchange): FailedGrant {
   const reason = exchange.describe()
   const { status, oauthError } = exchange
   if (status === undefined) return { kind: exchange.isSent ? 'lost' : 'unavailable', reason }

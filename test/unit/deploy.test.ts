@@ -1,0 +1,235 @@
+/** The files under deploy/, as far as they can be judged without a cluster: their configuration, and what must agree. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { parse, parseAllDocuments } from 'yaml'
+import { parseConfig } from '../../src/config/load.ts'
+import type { Config } from '../../src/config/schema.ts'
+import { parseDockerfile, valuesOf } from '../support/dockerfile.ts'
+
+const root = new URL('../..', import.meta.url).pathname
+const read = (path: string) => readFileSync(join(root, 'deploy', path), 'utf8')
+
+/** The configuration with the secrets that the deployment mounts, as files of this test. */
+function load(text: string): { config: Config; warnings: readonly unknown[] } {
+  const directory = mkdtempSync(join(tmpdir(), 'sidegate-deploy-'))
+  onTestFinished(() => rmSync(directory, { recursive: true }))
+  mkdirSync(join(directory, 'sidegate'))
+  for (const [name, value] of Object.entries(SECRETS)) {
+    for (const file of [name, `sidegate/${name}`]) writeFileSync(join(directory, file), `${value}\n`, { mode: 0o600 })
+  }
+  const local = text
+    .replaceAll('/run/secrets', directory)
+    .replaceAll('/srv/public', join(root, 'deploy/compose/public'))
+  return parseConfig(local, join(directory, 'sidegate.yaml'))
+}
+
+const SECRETS = {
+  'client-secret': 'a-client-secret-of-more-than-32-characters',
+  'session-keys': Buffer.alloc(32, 7).toString('base64url'),
+  'redis-password': 'a-password-of-redis',
+}
+
+interface Probe {
+  httpGet: { path: string; port: string }
+}
+interface Container {
+  name: string
+  restartPolicy?: string
+  ports?: { name: string; containerPort: number }[]
+  startupProbe?: Probe
+  readinessProbe?: Probe
+  livenessProbe?: Probe
+  lifecycle?: { preStop: { sleep: { seconds: number } } }
+  securityContext?: Record<string, unknown>
+  volumeMounts?: { name: string; mountPath: string; readOnly: boolean }[]
+}
+interface Manifest {
+  kind: string
+  metadata: { name: string }
+  data?: Record<string, string>
+  spec: {
+    selector?: { matchLabels?: Record<string, string> }
+    ports?: { targetPort: string }[]
+    minReplicas?: number
+    minAvailable?: number
+    scaleTargetRef?: { kind: string; name: string }
+    podSelector?: { matchLabels: Record<string, string> }
+    policyTypes?: string[]
+    template: {
+      metadata: { labels: Record<string, string> }
+      spec: {
+        terminationGracePeriodSeconds: number
+        securityContext: Record<string, unknown>
+        containers: Container[]
+        initContainers?: Container[]
+        volumes: { name: string; configMap?: { name: string }; secret?: { secretName: string } }[]
+      }
+    }
+  }
+}
+
+function manifests(file: string): Manifest[] {
+  const documents = parseAllDocuments(read(`kubernetes/${file}`))
+  // Our own files; what is read of them is asserted below.
+  return documents.map((document) => {
+    expect(document.errors).toEqual([])
+    return document.toJS() as Manifest
+  })
+}
+
+const seconds = (ms: number) => ms / 1_000
+
+describe.each(['sidecar.yaml', 'native-sidecar.yaml', 'standalone.yaml'])('deploy/kubernetes/%s', (file) => {
+  const all = manifests(file)
+  const of = (kind: string) => all.find((manifest) => manifest.kind === kind)!
+  const pod = of('Deployment').spec.template.spec
+  const gateway = [...(pod.initContainers ?? []), ...pod.containers].find(({ name }) => name === 'sidegate')!
+  const configText = of('ConfigMap').data!['sidegate.yaml']!
+
+  test('has a configuration without a mistake or a warning', () => {
+    expect(load(configText).warnings).toEqual([])
+  })
+
+  test('mounts the configuration where the image looks for it, and the secrets where the configuration does', () => {
+    const [, runtime] = parseDockerfile(readFileSync(join(root, 'Dockerfile'), 'utf8'))
+    const mounts = new Map(gateway.volumeMounts?.map(({ name, mountPath }) => [name, mountPath]))
+
+    expect(valuesOf(runtime!, 'ENV').join(' ')).toContain(`SIDEGATE_CONFIG=${mounts.get('config')}/sidegate.yaml`)
+    expect(configText.match(/File: (.*)\/[^/]+$/gm)).toHaveLength(3)
+    expect(configText.match(/File: .*/g)?.every((line) => line.startsWith(`File: ${mounts.get('secrets')}/`))).toBe(
+      true,
+    )
+    expect(pod.volumes.find(({ name }) => name === 'config')?.configMap?.name).toBe(of('ConfigMap').metadata.name)
+    expect(gateway.volumeMounts?.every(({ readOnly }) => readOnly)).toBe(true)
+  })
+
+  test('gives the gateway the time that its configuration takes to stop', () => {
+    const { config } = load(configText)
+    const sleep = Math.max(0, ...pod.containers.map(({ lifecycle }) => lifecycle?.preStop.sleep.seconds ?? 0))
+    // A native sidecar is told after the others have gone; plain containers are told together.
+    const before = gateway.restartPolicy === 'Always' ? sleep : 0
+
+    const needed = before + seconds(config.shutdown.delay) + seconds(config.shutdown.grace)
+    expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(needed)
+  })
+
+  test('keeps the app up for as long as the gateway still serves it', () => {
+    const { config } = load(configText)
+    const app = pod.containers.find(({ name }) => name === 'app')
+    if (!app) return // standalone: the app has a life of its own
+
+    expect(app.lifecycle!.preStop.sleep.seconds).toBeGreaterThan(seconds(config.shutdown.delay))
+  })
+
+  test('asks the management listener: readiness for start and traffic, health for life', () => {
+    const management = gateway.ports?.find(({ name }) => name === 'management')
+
+    expect(management?.containerPort).toBe(load(configText).config.management.port)
+    expect(gateway.startupProbe?.httpGet).toEqual({ path: '/readyz', port: 'management' })
+    expect(gateway.readinessProbe?.httpGet).toEqual({ path: '/readyz', port: 'management' })
+    expect(gateway.livenessProbe?.httpGet).toEqual({ path: '/healthz', port: 'management' })
+  })
+
+  test('names only the public listener in the Service', () => {
+    const targets = of('Service').spec.ports?.map(({ targetPort }) => targetPort)
+
+    expect(targets).toEqual(['http'])
+    expect(gateway.ports?.find(({ name }) => name === 'http')?.containerPort).toBe(load(configText).config.listen.port)
+  })
+
+  test('runs without privileges, as the user of the image', () => {
+    expect(pod.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } })
+    expect(gateway.securityContext).toEqual({
+      runAsUser: 65_532,
+      runAsGroup: 65_532,
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    })
+  })
+})
+
+test('the native sidecar is one: an init container that is always restarted', () => {
+  const [gateway] = manifests('native-sidecar.yaml').find(({ kind }) => kind === 'Deployment')!.spec.template.spec
+    .initContainers!
+
+  expect(gateway).toMatchObject({ name: 'sidegate', restartPolicy: 'Always' })
+})
+
+test('the standalone gateway scales, keeps one instance through maintenance, and has its network closed', () => {
+  const all = manifests('standalone.yaml')
+  const of = (kind: string) => all.find((manifest) => manifest.kind === kind)!.spec
+  const { labels } = of('Deployment').template.metadata
+
+  expect(of('HorizontalPodAutoscaler')).toMatchObject({
+    scaleTargetRef: { kind: 'Deployment', name: 'sidegate' },
+    minReplicas: 2,
+  })
+  expect(of('PodDisruptionBudget')).toMatchObject({ minAvailable: 1, selector: { matchLabels: labels } })
+  expect(of('NetworkPolicy')).toMatchObject({
+    podSelector: { matchLabels: labels },
+    policyTypes: ['Ingress', 'Egress'],
+  })
+})
+
+describe('deploy/compose', () => {
+  interface Service {
+    volumes?: string[]
+    ports?: string[]
+    secrets?: string[]
+    environment?: Record<string, string>
+    command?: string[]
+    read_only?: boolean
+    cap_drop?: string[]
+    stop_grace_period?: string
+  }
+  // Our own files; what is read of them is asserted below.
+  const { services, secrets } = parse(read('compose/compose.yaml')) as {
+    services: Record<string, Service>
+    secrets: Record<string, { file: string }>
+  }
+  const realm = JSON.parse(read('compose/keycloak-realm.json')) as {
+    realm: string
+    clients: { clientId: string; secret: string; redirectUris: string[]; attributes: Record<string, string> }[]
+  }
+  const loaded = () => load(read('compose/sidegate.yaml')).config
+  const [client] = realm.clients
+
+  test('has a configuration without a mistake', () => {
+    expect(loaded().provider?.clientId).toBe(client?.clientId)
+    expect(loaded().provider?.clientSecret).toBe(client?.secret)
+  })
+
+  test('browser and container agree on the issuer: one name in tokens, another way to the same server', () => {
+    const { issuer, backchannelBaseUrl } = loaded().provider!
+
+    expect(issuer).toBe(`${services['keycloak']?.environment?.['KC_HOSTNAME']}/realms/${realm.realm}`)
+    expect(services['keycloak']?.ports).toEqual([`127.0.0.1:${new URL(issuer).port}:8080`])
+    expect(Object.keys(services)).toContain(new URL(backchannelBaseUrl!).hostname)
+  })
+
+  test('has the addresses registered that the gateway uses', () => {
+    const { publicUrl, basePath } = loaded()
+
+    expect(client?.redirectUris).toEqual([`${publicUrl}${basePath}/callback`])
+    expect(client?.attributes['post.logout.redirect.uris']).toBe(`${publicUrl}${basePath}/logout/callback`)
+    expect(client?.attributes['backchannel.logout.url']).toBe(`http://sidegate:8080${basePath}/backchannel-logout`)
+  })
+
+  test('mounts what the configuration names, and never evicts sessions', () => {
+    expect(services['sidegate']?.volumes).toContain('./sidegate.yaml:/etc/sidegate/sidegate.yaml:ro')
+    expect(services['sidegate']?.secrets).toEqual(Object.keys(secrets))
+    expect(services['redis']?.command?.join(' ')).toContain('--maxmemory-policy noeviction')
+  })
+
+  test('runs the gateway without privileges, with the time that it takes to stop', () => {
+    const { shutdown } = loaded()
+
+    expect(services['sidegate']).toMatchObject({ read_only: true, cap_drop: ['ALL'] })
+    expect(Number.parseInt(services['sidegate']?.stop_grace_period ?? '', 10)).toBeGreaterThan(
+      seconds(shutdown.delay + shutdown.grace),
+    )
+  })
+})

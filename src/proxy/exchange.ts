@@ -1,0 +1,331 @@
+/**
+ * One request on its way to an upstream and the answer on its way back.
+ *
+ * This is the hot path, and the only place that hijacks a reply: the answer's bytes go from undici's parser straight
+ * into the client's socket. Fastify's stream send and undici's body stream cost about a third of the throughput of a
+ * small answer. What they did must therefore be done here: back-pressure, a client that leaves, an upstream that
+ * breaks off, headers flushed before the body comes.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Dispatcher } from 'undici'
+import { BffError } from '../errors.ts'
+import type { StreamOwner } from './open-streams.ts'
+import { discardRest, hasBody, RequestBody } from './request-body.ts'
+import type { ProxiedRoute } from './proxied-route.ts'
+import { failureOf, isConnectFailure } from './upstream-failure.ts'
+import type { Upstream, Waiter } from './upstream.ts'
+
+/** A client that takes no byte for so long is not reading any more. */
+const CLIENT_STALLED_MS = 55_000
+/** May be sent again by whoever did not get an answer (RFC 9110 §9.2.2). */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+
+/** What was judged of the request. */
+export interface ExchangeFacts {
+  /** Path and query for the upstream. */
+  readonly target: string
+  /** The session that was used, if one was. */
+  readonly owner: StreamOwner | null
+  readonly fields: string[]
+  /** For a handshake: called with the fields of the upstream's 101 and its socket; may throw a BffError. */
+  readonly onUpgrade?: (raw: Buffer[], upstream: Duplex) => void
+}
+
+/** undici's handler for one request. Made, `start`ed, forgotten. */
+export class Exchange implements Dispatcher.DispatchHandler, Waiter {
+  readonly #route: ProxiedRoute
+  readonly #upstream: Upstream
+  readonly #reply: FastifyReply
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #facts: ExchangeFacts
+  readonly #body: RequestBody | null
+  #phase: 'waiting' | 'asking' | 'answering' | 'over' = 'waiting'
+  #isRetry = false
+  #isConnected = false
+  #isSent = false
+  #hasWritten = false
+  #startedAt = 0
+  #timer: NodeJS.Timeout | undefined
+  #abort: ((error?: Error) => void) | undefined
+  #resume: (() => void) | undefined
+  #stopWatching: (() => void) | undefined
+
+  constructor(route: ProxiedRoute, request: FastifyRequest, reply: FastifyReply, facts: ExchangeFacts) {
+    this.#route = route
+    this.#upstream = route.upstream
+    this.#reply = reply
+    this.#request = request.raw
+    this.#response = reply.raw
+    this.#facts = facts
+    this.#body = hasBody(request.raw)
+      ? new RequestBody(request.raw, { limit: route.config.bodyLimit, onLastByte: () => this.onRequestSent() })
+      : null
+  }
+
+  start(): void {
+    // The client may have left while its session was looked up: without this it would take a place for nothing.
+    if (this.#response.destroyed || this.#request.socket.destroyed) {
+      this.#phase = 'over'
+      this.#reply.hijack()
+      return
+    }
+    this.#response.on('close', () => this.#clientClosed())
+    this.#upstream.enter(this)
+  }
+
+  admitted(): void {
+    this.#phase = 'asking'
+    this.#startedAt = performance.now()
+    this.#timer = setTimeout(noFirstByte, this.#route.config.timeout.firstByte, this)
+    this.#dispatch()
+  }
+
+  refused(error: BffError): void {
+    this.#fail(error)
+  }
+
+  onConnect(abort: (error?: Error) => void): void {
+    this.#isConnected = true
+    this.#upstream.connected()
+    if (this.#phase === 'over') abort()
+    else this.#abort = abort
+  }
+
+  /** All of the request is out: the time for the first byte begins to count. */
+  onRequestSent(): void {
+    if (this.#isSent) return
+    this.#isSent = true
+    if (this.#phase === 'asking') this.#timer?.refresh()
+  }
+
+  onHeaders(status: number, raw: Buffer[], resume: () => void): boolean {
+    // Interim answers (103) are not handed on; a 101 that nobody asked for is no HTTP any more.
+    if (status < 200 && status !== 101) return true
+    if (this.#phase !== 'asking') return false
+    if (status > 599 || status === 101)
+      throw new BffError('upstream_unavailable', 'the answer has a status that HTTP does not know')
+    this.#route.observe(performance.now() - this.#startedAt)
+    const fields = this.#route.responseHeaders.build(raw, this.#facts.owner !== null, ownVary(this.#response))
+    this.#writeHead(status, fields)
+    this.#resume = resume
+    clearTimeout(this.#timer)
+    this.#phase = 'answering'
+    this.#armIdle()
+    if (isEventStream(fields)) this.#becomeStream()
+    process.nextTick(flushHead, this)
+    return true
+  }
+
+  /** A joined pair of sockets holds no place: it lives for hours, and has limits of its own. */
+  onUpgrade(_status: number, raw: Buffer[], upstream: Duplex): void {
+    if (this.#phase !== 'asking') {
+      upstream.destroy()
+      return
+    }
+    this.#route.observe(performance.now() - this.#startedAt)
+    this.#release()
+    try {
+      this.#facts.onUpgrade?.(raw, upstream)
+    } catch (error) {
+      upstream.destroy()
+      void this.#reply.send(error)
+    }
+  }
+
+  onData(chunk: Buffer): boolean {
+    if (this.#phase !== 'answering') return false
+    this.#hasWritten = true
+    if (this.#response.write(chunk)) {
+      if (this.#route.config.timeout.idle !== undefined) this.#timer?.refresh()
+      return true
+    }
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(clientStalled, CLIENT_STALLED_MS, this)
+    this.#response.once('drain', () => this.#drained())
+    return false
+  }
+
+  /** Trailers are dropped: nobody announced them to the client. */
+  onComplete(): void {
+    if (this.#phase !== 'answering') return
+    this.#hasWritten = true
+    this.#release()
+    this.#response.end()
+    discardRest(this.#request)
+    if (this.#response.writableLength > 0) this.#awaitReader()
+  }
+
+  onError(error: Error): void {
+    if (this.#phase === 'over') return
+    if (this.#phase === 'answering') {
+      // Half an answer must not look like a whole one: no last chunk, no full length.
+      this.#reply.log.warn({ err: error }, 'an answer was broken off')
+      this.#release()
+      this.#response.destroy()
+      return
+    }
+    if (!this.#isConnected) {
+      this.#upstream.connectFailed()
+      if (this.#mayRetry(error)) {
+        this.#isRetry = true
+        this.#dispatch()
+        return
+      }
+    }
+    this.#fail(failureOf(error))
+  }
+
+  /** Ends an open answer in good order: the session has ended, or the gateway stops. */
+  finish(): void {
+    if (this.#phase !== 'answering') return
+    const abort = this.#abort
+    this.#release()
+    this.#response.end()
+    abort?.()
+  }
+
+  flushHead(): void {
+    if (!this.#hasWritten && this.#phase === 'answering') this.#response.flushHeaders()
+  }
+
+  firstByteIsLate(): void {
+    if (this.#body && !this.#isSent && this.#isConnected) {
+      // The body is still coming and has its own limits; the first byte counts from its last.
+      this.#timer?.refresh()
+      return
+    }
+    this.#abortWith(new BffError('upstream_timeout', 'no first byte of the answer in time'))
+  }
+
+  clientIsStalled(): void {
+    this.#abortWith(new BffError('upstream_timeout', 'the client stopped reading'))
+  }
+
+  upstreamIsIdle(): void {
+    this.#abortWith(new BffError('upstream_timeout', 'the upstream stopped in the middle of its answer'))
+  }
+
+  #dispatch(): void {
+    const { fields, target } = this.#facts
+    const length = this.#body ? this.#request.headers['content-length'] : undefined
+    this.#upstream.dispatch(
+      {
+        path: target,
+        // Fastify's types know no others; llhttp has let nothing but tokens through.
+        method: this.#request.method as Dispatcher.HttpMethod,
+        headers: length === undefined ? fields : [...fields, 'content-length', length],
+        body: this.#body,
+        ...(this.#facts.onUpgrade && { upgrade: 'websocket' }),
+      },
+      this,
+    )
+  }
+
+  /** Once, and only when no byte of the request has left: for the caller nothing has happened yet. */
+  #mayRetry(error: Error): boolean {
+    return (
+      !this.#isRetry && this.#body === null && IDEMPOTENT.has(this.#request.method ?? '') && isConnectFailure(error)
+    )
+  }
+
+  #writeHead(status: number, fields: string[]): void {
+    try {
+      this.#response.writeHead(status, fields)
+    } catch (error) {
+      // A field that Node lets nobody write. Those before it may be set already and are not the failure's.
+      for (const name of this.#response.getHeaderNames()) this.#response.removeHeader(name)
+      throw new BffError('upstream_unavailable', 'the answer has a malformed header field', { cause: error })
+    }
+    this.#reply.hijack()
+  }
+
+  #becomeStream(): void {
+    this.#stopWatching = this.#route.streams.open('event_stream', this.#facts.owner, () => this.finish())
+    // An event stream is open for hours: it gives its place back, or a few hundred tabs would block the upstream.
+    this.#upstream.leave()
+  }
+
+  #drained(): void {
+    if (this.#phase !== 'answering') return
+    clearTimeout(this.#timer)
+    this.#armIdle()
+    this.#resume?.()
+  }
+
+  #armIdle(): void {
+    const { idle } = this.#route.config.timeout
+    this.#timer = idle === undefined ? undefined : setTimeout(upstreamIdle, idle, this)
+  }
+
+  /** The upstream is done with, but its last bytes wait for a client that may never read them. */
+  #awaitReader(): void {
+    const timer = setTimeout(() => this.#response.destroy(), CLIENT_STALLED_MS)
+    timer.unref()
+    this.#response.once('close', () => clearTimeout(timer))
+  }
+
+  #clientClosed(): void {
+    if (this.#phase === 'over') return
+    const abort = this.#abort
+    this.#release()
+    this.#body?.destroy()
+    abort?.()
+  }
+
+  #abortWith(error: BffError): void {
+    const abort = this.#abort
+    if (abort) abort(error)
+    // Not connected yet: undici will call `onConnect` or `onError`, and finds the exchange over.
+    else this.onError(error)
+  }
+
+  #fail(error: BffError): void {
+    this.#release()
+    this.#body?.destroy()
+    discardRest(this.#request)
+    void this.#reply.send(error)
+  }
+
+  /** Gives back what the exchange holds. After this nothing is written to the client any more, except by the caller. */
+  #release(): void {
+    const { phase, isStream } = { phase: this.#phase, isStream: this.#stopWatching !== undefined }
+    this.#phase = 'over'
+    clearTimeout(this.#timer)
+    this.#stopWatching?.()
+    if (phase === 'waiting') this.#upstream.stopWaiting(this)
+    else if (!isStream) this.#upstream.leave()
+  }
+}
+
+// Functions of the module: a closure for each request and timer would be made in vain nearly always.
+function noFirstByte(exchange: Exchange): void {
+  exchange.firstByteIsLate()
+}
+
+function clientStalled(exchange: Exchange): void {
+  exchange.clientIsStalled()
+}
+
+function upstreamIdle(exchange: Exchange): void {
+  exchange.upstreamIsIdle()
+}
+
+/** Headers and first bytes leave in one segment when they came in one; a head without a body is not kept waiting. */
+function flushHead(exchange: Exchange): void {
+  exchange.flushHead()
+}
+
+function ownVary(response: ServerResponse): string {
+  const vary = response.getHeader('vary')
+  return typeof vary === 'string' ? vary : ''
+}
+
+function isEventStream(fields: readonly string[]): boolean {
+  const at = fields.findIndex(
+    (field, index) => index % 2 === 0 && field.length === 12 && field.toLowerCase() === 'content-type',
+  )
+  return at !== -1 && /^text\/event-stream\b/i.test(fields[at + 1] ?? '')
+}

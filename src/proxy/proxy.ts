@@ -1,0 +1,202 @@
+/**
+ * The routes that lead to upstreams, on @fastify/http-proxy.
+ *
+ * The plugin registers the routes and maps and checks their paths; what sends a request is `exchange.ts` alone, by
+ * the plugin's `handler`. Its other half, @fastify/reply-from, sends cookies and `Authorization` upstream as they
+ * came, verifies no certificate, repeats a GET answered by 503 ten times, keeps asking for clients that have left and
+ * answers its own error texts.
+ */
+import http from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import httpProxy from '@fastify/http-proxy'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { BffError } from '../errors.ts'
+import type { ClientAddresses } from '../http/client-address.ts'
+import type { Judged } from '../http/judge.ts'
+import type { Session } from '../session/session.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { Exchange } from './exchange.ts'
+import type { StreamOwner } from './open-streams.ts'
+import { ProxiedRoute, type ProxiedRouteOptions } from './proxied-route.ts'
+import type { Route, RouteTable } from './route-table.ts'
+import { acceptUpgrades, checkHandshake, checkOtherUpgrade, isHandshake, openWebSocket } from './websocket.ts'
+
+/** `Authorization` and what belongs to it for one request, names and values in turn. */
+export type Credentials = (
+  route: Route,
+  session: Session | null,
+  request: { method: string; url: string },
+) => readonly string[] | Promise<readonly string[]>
+
+export interface ProxyOptions extends ProxiedRouteOptions {
+  readonly metrics?: Pick<Metrics, 'upstreamDuration' | 'countRequest'> | undefined
+  readonly routes: RouteTable
+  readonly addresses: Pick<ClientAddresses, 'of' | 'isTrusted'>
+  /** Left out: the user's access token on routes whose `token` is not `none`. */
+  readonly credentials?: Credentials
+}
+
+/** Never proxied: one asks intermediaries to show what they got, the other to become a tunnel (PX-03). */
+const NEVER = new Set(['TRACE', 'CONNECT'])
+/** All that Node's parser knows; what a route takes is judged before. */
+const METHODS = http.METHODS.filter((method) => !NEVER.has(method))
+
+/** Registers every route that has an upstream. */
+export async function registerProxy(
+  app: FastifyInstance,
+  options: ProxyOptions,
+): Promise<ReadonlyMap<Route, ProxiedRoute>> {
+  const known = new Set(app.supportedMethods)
+  for (const method of METHODS) if (!known.has(method)) app.addHttpMethod(method, { hasBody: true })
+
+  const proxied = new Map<Route, ProxiedRoute>()
+  for (const route of options.routes.routes) {
+    if (route.upstream === undefined) continue
+    const one = new ProxiedRoute(route, route.upstream, options)
+    proxied.set(route, one)
+    await app.register(async (scope) => registerRoute(scope, one, options))
+  }
+  acceptUpgrades(app)
+  app.addHook('onClose', () => options.upstreams.close())
+  return proxied
+}
+
+async function registerRoute(scope: FastifyInstance, proxied: ProxiedRoute, options: ProxyOptions): Promise<void> {
+  const { route, upstream } = proxied
+  // Bodies are the upstream's business: nothing is parsed, no type is refused, no charset is changed. Fastify judges
+  // a Content-Type before its parsers do (and misses one with QUERY), so it is shown another; what is sent on comes
+  // from the raw fields.
+  scope.removeAllContentTypeParsers()
+  scope.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
+  scope.addHook('preParsing', (request, _reply, payload, done) => {
+    const { headers, method } = request.raw
+    if (headers['content-type'] !== undefined || method === 'QUERY')
+      headers['content-type'] = 'application/octet-stream'
+    done(null, payload)
+  })
+
+  const isRoot = route.path === ''
+  await scope.register(httpProxy, {
+    // A colon stands for itself; to find-my-way a single one begins a parameter.
+    prefix: isRoot ? '/' : route.path.replaceAll(':', '::'),
+    upstream: upstream.address.origin,
+    rewritePrefix: isRoot ? `${route.upstreamPrefix}/` : route.upstreamPrefix || '/',
+    // All methods: `methods` of a route was judged, and a method unknown here would be a 404 instead of a 405.
+    httpMethods: METHODS,
+    // The query goes up as it came; shown to the plugin it would be parsed and written anew for nothing.
+    preRewrite: (url) => url.split('?', 1)[0] ?? '/',
+    handler: (request, reply, destination) => handle(request, reply, destination, proxied, options),
+    // The upgrade path is our own (websocket.ts says why).
+    websocket: false,
+    // Should anything ever call `reply.from`: over our connections, which verify certificates, and once.
+    undici: upstream.dispatcher,
+    destroyAgent: false,
+    retryMethods: [],
+    disableRequestLogging: true,
+    internalRewriteLocationHeader: false,
+  })
+}
+
+function handle(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  destination: string | undefined,
+  proxied: ProxiedRoute,
+  options: ProxyOptions,
+): void {
+  const { route } = proxied
+  const judged = judgedOf(request, route)
+  if (isHandshake(request.raw)) checkHandshake(request.raw, proxied)
+  else checkOtherUpgrade(request.raw)
+  const target = route.target(judged.path.path)
+  // Fastify's router matched a decoded path, the plugin mapped it again: three opinions, or no request.
+  if (destination !== target) throw new BffError('invalid_request', 'the path has more than one reading')
+  send(request, reply, proxied, judged, target + judged.path.query, options)
+}
+
+function send(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  proxied: ProxiedRoute,
+  judged: Judged,
+  target: string,
+  options: ProxyOptions,
+): void {
+  const credentials = credentialsFor(proxied, judged, request.raw, target, options)
+  const start = (list: readonly string[]): void => {
+    const fields = requestFields(request, proxied, judged, list, options)
+    const owner = ownerOf(judged)
+    if (isHandshake(request.raw)) {
+      openWebSocket(request, reply, { proxied, judged, target, fields, owner, metrics: options.metrics })
+    } else {
+      new Exchange(proxied, request, reply, { target, fields, owner }).start()
+    }
+  }
+  if (!isPromise(credentials)) return start(credentials)
+  credentials.then(start).catch((error: unknown) => reply.send(error))
+}
+
+/** What was judged for this request; fails when Fastify's router chose another route than the judge. */
+export function judgedOf(request: FastifyRequest, route: Route): Judged {
+  const { judged } = request
+  if (!judged || judged.verdict !== 'pass' || judged.place !== route) {
+    throw new BffError('invalid_request', 'the path has more than one reading')
+  }
+  return judged
+}
+
+/** The session that a request used, if one was. */
+export function ownerOf(judged: Judged): StreamOwner | null {
+  const { session, sessionCookie } = judged
+  return session && sessionCookie !== undefined ? { session, sessionCookie } : null
+}
+
+/** `Authorization` for a request or a handshake. */
+export function credentialsFor(
+  proxied: ProxiedRoute,
+  judged: Judged,
+  raw: IncomingMessage,
+  target: string,
+  options: Pick<ProxyOptions, 'credentials'>,
+): readonly string[] | Promise<readonly string[]> {
+  const { route, upstream } = proxied
+  if (options.credentials) {
+    return options.credentials(route, judged.session, {
+      method: raw.method ?? '',
+      url: upstream.address.origin + target,
+    })
+  }
+  return judged.session && route.policy.needsToken
+    ? ['authorization', `Bearer ${judged.session.tokens.accessToken}`]
+    : []
+}
+
+/** The header fields for the upstream. */
+export function requestFields(
+  request: FastifyRequest,
+  proxied: ProxiedRoute,
+  judged: Judged,
+  credentials: readonly string[],
+  options: Pick<ProxyOptions, 'addresses'>,
+): string[] {
+  return proxied.requestHeaders.build(request.raw, {
+    session: judged.session,
+    requestId: request.id,
+    forwardedFor: forwardedFor(request.raw, options.addresses),
+    credentials,
+    upstreamHost: proxied.upstream.address.host,
+  })
+}
+
+/** The peer, behind what a trusted proxy says of its own peers; anybody else's word is dropped (PX-09). */
+function forwardedFor(raw: IncomingMessage, addresses: ProxyOptions['addresses']): string {
+  const peer = raw.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '')
+  const said = raw.headers['x-forwarded-for']
+  if (said === undefined || !addresses.isTrusted(raw)) return peer ?? 'unknown'
+  const chain = Array.isArray(said) ? said.join(', ') : said
+  return peer === undefined ? chain : `${chain}, ${peer}`
+}
+
+function isPromise(value: readonly string[] | Promise<readonly string[]>): value is Promise<readonly string[]> {
+  return !Array.isArray(value)
+}

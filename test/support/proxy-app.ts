@@ -1,0 +1,163 @@
+/** The proxy alone, on a real socket: routes and upstreams are real, who is signed in is said by the test. */
+import type { AddressInfo } from 'node:net'
+import { fastify } from 'fastify'
+import { onTestFinished } from 'vitest'
+import type { FastifyInstance } from 'fastify'
+import { Config } from '../../src/config/schema.ts'
+import { BffError } from '../../src/errors.ts'
+import { ClientAddresses } from '../../src/http/client-address.ts'
+import { CookieJar } from '../../src/http/cookies.ts'
+import type { Judged } from '../../src/http/judge.ts'
+import { parseRequestTarget } from '../../src/http/request-path.ts'
+import { OpenStreams } from '../../src/proxy/open-streams.ts'
+import { registerProxy } from '../../src/proxy/proxy.ts'
+import type { ProxyOptions } from '../../src/proxy/proxy.ts'
+import { RouteTable } from '../../src/proxy/route-table.ts'
+import type { Route } from '../../src/proxy/route-table.ts'
+import { Upstreams } from '../../src/proxy/upstream.ts'
+import { takesUpgrade } from '../../src/proxy/websocket.ts'
+import type { Session } from '../../src/session/session.ts'
+import { silentLog } from '../../src/telemetry/log.ts'
+import { RawUpstream } from './upstream.ts'
+import type { RawResponder } from './upstream.ts'
+
+type SessionEvent = { readonly type: 'ended'; readonly reason: string } | { readonly type: 'refreshed' }
+
+export interface ProxyAppOptions {
+  readonly routes: readonly object[]
+  readonly config?: object
+  /** Who is signed in; `null` for nobody. */
+  readonly session?: Session | null
+  readonly credentials?: ProxyOptions['credentials']
+  /** Thrown by the judge, for every request. */
+  readonly refuse?: BffError
+  readonly now?: () => number
+}
+
+export class ProxyApp implements AsyncDisposable {
+  readonly app: FastifyInstance
+  readonly streams: OpenStreams
+  /** Failures that were answered, with their codes. */
+  readonly failures: BffError[] = []
+  readonly #listeners = new Set<(event: SessionEvent) => void>()
+  #session: Session | null
+
+  private constructor(options: ProxyAppOptions) {
+    const provider = { issuer: 'https://id.example', clientId: 'shop', clientSecret: 'secret' }
+    const config = Config.parse({
+      publicUrl: 'https://app.example',
+      provider,
+      ...options.config,
+      routes: options.routes,
+    })
+    const now = options.now ?? Date.now
+    const routes = new RouteTable(config)
+    const manager = {
+      onSessionEvent: (_ref: string, listener: (event: SessionEvent) => void) => {
+        this.#listeners.add(listener)
+        return () => void this.#listeners.delete(listener)
+      },
+      peek: async () => this.#session ?? undefined,
+      idleExpiresAt: (session: Session) => session.expiresAt,
+    }
+    this.#session = options.session === undefined ? sessionOf({}) : options.session
+    this.streams = new OpenStreams({ manager, now })
+    this.app = fastify({ http: { shouldUpgradeCallback: takesUpgrade } }) as unknown as FastifyInstance // http only
+    this.app.decorateRequest('judged', null)
+    this.app.setErrorHandler((error, _request, reply) => {
+      const failure = error instanceof BffError ? error : new BffError('internal', String(error))
+      this.failures.push(failure)
+      return reply
+        .code(failure.statusCode)
+        .headers(failure.headers)
+        .send({ code: failure.code, detail: failure.message })
+    })
+    this.app.addHook('onRequest', async (request) => {
+      if (options.refuse) throw options.refuse
+      const path = parseRequestTarget(request.raw.url ?? '', new URL(config.publicUrl))
+      const place = routes.match(path)
+      if (!place) throw new BffError('not_found')
+      const session = place.policy.session === 'none' ? null : this.#session
+      request.judged = {
+        verdict: 'pass',
+        place,
+        path,
+        session,
+        sessionCookie: session ? 'c'.repeat(43) : undefined,
+        isNavigation: false,
+        clientAddress: '127.0.0.1',
+      } satisfies Judged<Route>
+    })
+    this.#ready = registerProxy(this.app, {
+      config,
+      routes,
+      cookies: new CookieJar(config),
+      addresses: new ClientAddresses(config.trustedProxies, silentLog),
+      upstreams: new Upstreams(now),
+      streams: this.streams,
+      ...(options.credentials && { credentials: options.credentials }),
+    })
+  }
+
+  readonly #ready: Promise<unknown>
+
+  static async start(options: ProxyAppOptions): Promise<ProxyApp> {
+    const proxy = new ProxyApp(options)
+    await proxy.#ready
+    await proxy.app.listen({ host: '127.0.0.1', port: 0 })
+    return proxy
+  }
+
+  get port(): number {
+    return (this.app.server.address() as AddressInfo).port // listens on TCP, see start
+  }
+
+  /** The session ends on some instance. */
+  endSession(): void {
+    this.#session = null
+    for (const listener of [...this.#listeners]) listener({ type: 'ended', reason: 'logout' })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.streams.closeAll()
+    this.app.server.closeAllConnections()
+    await this.app.close()
+  }
+}
+
+export function sessionOf(claims: Record<string, unknown>): Session {
+  return {
+    ref: 'r'.repeat(43),
+    version: 1,
+    provider: 'default',
+    issuer: 'https://id.example',
+    sub: 'alice',
+    createdAt: 0,
+    expiresAt: 8_640_000_000_000,
+    claims,
+    tokens: { accessToken: 'AT', tokenType: 'bearer', accessTokenExpiresAt: 8_640_000_000_000 },
+  }
+}
+
+/** A proxy with one route, `/api` → `/v1` of one raw upstream; both go when the test is over. */
+export async function proxyWorld(
+  respond?: RawResponder,
+  route: object = {},
+  options: Partial<ProxyAppOptions> = {},
+): Promise<{ upstream: RawUpstream; proxy: ProxyApp; port: number }> {
+  const upstream = await RawUpstream.start(respond)
+  const proxy = await ProxyApp.start({
+    ...options,
+    routes: [{ path: '/api', rewrite: '/v1', upstream: upstream.url, ...route }, ...(options.routes ?? [])],
+  })
+  onTestFinished(async () => {
+    await proxy[Symbol.asyncDispose]()
+    await upstream[Symbol.asyncDispose]()
+  })
+  return { upstream, proxy, port: proxy.port }
+}
+
+/** Lines of one answer, the same for every request. */
+export function answerWith(...lines: string[]): RawResponder {
+  return (socket) => void socket.write(Buffer.from(lines.join('\r\n'), 'latin1'))
+}

@@ -90,7 +90,8 @@ export function sendFailure(
     // The callback has asked for a stricter policy than ours (CB-10).
     if (name !== 'referrer-policy' || !reply.hasHeader(name)) reply.header(name, value)
   }
-  return reply.code(answer.status).send(answer.body)
+  // As bytes: to a text Fastify adds a charset, which JSON has none of (RFC 8259 §11).
+  return reply.code(answer.status).send(Buffer.from(answer.body))
 }
 
 /** Answers a refused upgrade on its socket, which no response object belongs to, and closes it. */
@@ -109,6 +110,9 @@ export function answerFailure(
   )
 }
 
+/** Connections that end with the answer that is under way on them. */
+const ending = new WeakSet<Duplex>()
+
 /**
  * Answers what never became a request: Node's `clientError`. A reset is no failure to anyone; a connection that says
  * nothing for too long is closed without a word, since a late answer would be taken for the next request's; in the
@@ -119,9 +123,16 @@ export function answerClientError(
   socket: Duplex,
   options: FailureOptions & { readonly log: Log },
 ): void {
+  const hasNoReader = parserError.code === 'ECONNRESET' || parserError.code === 'ERR_HTTP_REQUEST_TIMEOUT'
   // Node keeps the answer that is under way on the socket, and asks the same question in its own default.
   const { _httpMessage: underWay } = socket as Duplex & { _httpMessage?: ServerResponse | null }
-  const hasNoReader = parserError.code === 'ECONNRESET' || parserError.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+  if (underWay?.req.complete && !hasNoReader) {
+    // The fault is in what was pipelined behind a good request: an answer now would be taken for that one's.
+    if (!ending.has(socket)) underWay.once('finish', () => socket.end())
+    ending.add(socket)
+    underWay.shouldKeepAlive = false
+    return
+  }
   if (hasNoReader || !socket.writable || underWay?.headersSent) {
     socket.destroy()
     return

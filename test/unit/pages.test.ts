@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { failureCodes } from '../../src/errors.ts'
+import { escaped, type Page, Pages } from '../../src/http/pages.ts'
+import { texts } from '../../src/http/texts.ts'
+
+const config = {
+  publicUrl: 'https://app.example',
+  basePath: '/bff',
+  headers: { csp: undefined, hsts: true, frameAncestors: "'none'" },
+} as const
+const pages = new Pages(config)
+
+const facts = { code: 'internal', requestId: 'r-1', loginUrl: '/bff/login', retryUrl: undefined } as const
+const every: [string, Page][] = [
+  ['sign in', pages.signIn({ loginUrl: '/bff/login?returnTo=%2Fa' })],
+  ['signed out', pages.signedOut()],
+  ['signed in', pages.signedIn()],
+  ...failureCodes.map((code): [string, Page] => [code, pages.failure({ ...facts, code, retryUrl: '/a' })]),
+]
+
+/** The sources that a directive of the page's policy allows. */
+function allowed(page: Page, directive: string): string | undefined {
+  const policy = page.headers['content-security-policy'] ?? ''
+  return policy
+    .split('; ')
+    .find((one) => one.startsWith(`${directive} `))
+    ?.slice(directive.length + 1)
+}
+
+function hashOf(text: string): string {
+  return `'sha256-${createHash('sha256').update(text).digest('base64')}'`
+}
+
+describe.each(every)('the page "%s"', (_, page) => {
+  test('allows what stands in it by hash, and nothing else (CF-07)', () => {
+    const style = /<style>([^]*?)<\/style>/.exec(page.html)?.[1] ?? ''
+    const script = /<script>([^]*?)<\/script>/.exec(page.html)?.[1]
+    expect(allowed(page, 'default-src')).toBe("'none'")
+    expect(allowed(page, 'style-src')).toBe(hashOf(style))
+    expect(allowed(page, 'script-src')).toBe(script === undefined ? undefined : hashOf(script))
+    expect(allowed(page, 'frame-ancestors')).toBe("'none'")
+    expect(allowed(page, 'base-uri')).toBe("'none'")
+    expect(allowed(page, 'form-action')).toBe("'self'")
+    expect(page.html.match(/<style/g)).toHaveLength(1)
+  })
+
+  test('loads nothing, carries no inline handler and names no product version (CB-10, CF-07)', () => {
+    expect(page.html).not.toMatch(/\s(src|srcset|action|style|on\w+)=/i)
+    expect(page.html).not.toMatch(/<(link|img|iframe|object|embed|base|form)\b|@import|url\(|http-equiv/i)
+    expect(page.html).not.toMatch(/https?:\/\//)
+    expect(page.html).not.toMatch(/\d+\.\d+\.\d+/)
+  })
+
+  test('has one heading, landmarks, a language and a title, and fits a phone', () => {
+    expect(page.html.match(/<h1>/g)).toHaveLength(1)
+    expect(page.html.match(/<main>/g)).toHaveLength(1)
+    expect(page.html).toMatch(/<html lang="en">/)
+    expect(page.html).toMatch(/<title>[^<]+ · app\.example<\/title>/)
+    expect(page.html).toContain('<meta name="viewport" content="width=device-width, initial-scale=1">')
+    expect(page.html).toContain('color-scheme: light dark')
+  })
+
+  test('is stored by nobody', () => {
+    expect(page.headers['cache-control']).toBe('no-store')
+    expect(page.headers['content-type']).toBe('text/html; charset=utf-8')
+  })
+
+  test('links to our own origin only', () => {
+    for (const [, href = ''] of page.html.matchAll(/href="([^"]*)"/g)) {
+      expect(new URL(href.replaceAll('&amp;', '&'), 'https://app.example/bff/x').origin).toBe('https://app.example')
+    }
+  })
+})
+
+test('the sign-in page goes on by the visitor’s own click, to where the link came from (AR-09)', () => {
+  const page = pages.signIn({ loginUrl: '/bff/login?returnTo=%2Fa&x="><script>alert(1)</script>' })
+  expect(page.html).toContain(
+    '<a class="button" href="/bff/login?returnTo=%2Fa&amp;x=&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;">',
+  )
+  expect(page.html).not.toContain('<script')
+})
+
+test('a failure that can be tried again offers the address, and without one the start page', () => {
+  expect(pages.failure({ ...facts, retryUrl: '/orders?a=1&b=2' }).html).toContain('href="/orders?a=1&amp;b=2"')
+  expect(pages.failure(facts).html).toContain(`<a class="button" href="/">${texts.actions.home}</a>`)
+})
+
+test('the last page of a popup tells the other tabs and closes itself; only it has a script', () => {
+  expect(pages.signedIn().html).toMatch(/<script>.*BroadcastChannel\('sidegate'\).*window\.close\(\)<\/script>/)
+  expect(every.filter(([, page]) => page.html.includes('<script')).map(([name]) => name)).toEqual(['signed in'])
+})
+
+test('a page is a fresh record: what one answer changes, the next does not see', () => {
+  const first = pages.signedOut()
+  first.headers['referrer-policy'] = 'changed'
+  expect(pages.signedOut().headers['referrer-policy']).toBe('same-origin')
+})
+
+test('no value leaves its place in the page', () => {
+  fc.assert(
+    fc.property(fc.string(), fc.string(), (requestId, retryUrl) => {
+      const { html } = pages.failure({ ...facts, requestId, retryUrl })
+      const skeleton = (text: string) => text.match(/<[a-z/!][^>]*>/gi)?.map((tag) => tag.split(/[\s>]/, 1)[0])
+      expect(skeleton(html)).toEqual(skeleton(pages.failure({ ...facts, requestId: 'x', retryUrl: 'y' }).html))
+    }),
+  )
+  expect(escaped(`<a href="x" title='y'>&`)).toBe('&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;')
+})

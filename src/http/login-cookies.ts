@@ -64,12 +64,22 @@ function isTooOld(transaction: LoginTransaction, now: number): boolean {
   return age > TRANSACTION_LIFETIME_MS || age < -60_000
 }
 
-/** The value of the current cookie: which session the last callback in this browser made. */
-export function sealCurrent(ring: Sealer, ref: string): string {
-  return ring.seal(CURRENT_PURPOSE, ref)
+/** What the last callback in a browser left there. */
+export interface CurrentLogin {
+  /** Of the session that it made; the ref follows from it. */
+  readonly cookieValue: string
+  /** Stays the same from callback to callback: by it a reload is known to come from the browser that signed in. */
+  readonly browser: string
 }
 
-/** The ref of that session, `undefined` when there is no such cookie or it is not ours. */
-export function openCurrent(ring: Sealer, value: string | undefined): string | undefined {
-  return value === undefined ? undefined : ring.open(CURRENT_PURPOSE, value)?.toString()
+/** The value of the current cookie. */
+export function sealCurrent(ring: Sealer, current: CurrentLogin): string {
+  return ring.seal(CURRENT_PURPOSE, `${current.cookieValue} ${current.browser}`)
+}
+
+/** `undefined` when there is no such cookie or it is not ours. */
+export function openCurrent(ring: Sealer, value: string | undefined): CurrentLogin | undefined {
+  const plain = value === undefined ? undefined : ring.open(CURRENT_PURPOSE, value)
+  const [cookieValue, browser] = plain?.toString().split(' ') ?? []
+  return cookieValue === undefined || browser === undefined ? undefined : { cookieValue, browser }
 }

@@ -1,11 +1,17 @@
 /** `callback`: finishes the code grant (RFC 6749 §4.1.2, OIDC Core §3.1.3), once for each login. */
-import { timingSafeEqual } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { decodeJwt } from 'jose'
 import { BffError, hasCode } from '../errors.ts'
 import { readForm } from '../http/form.ts'
 import type { Judged } from '../http/judge.ts'
-import { type HeldTransaction, openCurrent, openTransactions, sealCurrent } from '../http/login-cookies.ts'
+import {
+  type CurrentLogin,
+  type HeldTransaction,
+  openCurrent,
+  openTransactions,
+  sealCurrent,
+} from '../http/login-cookies.ts'
 import {
   codeVerifierOf,
   type LoginTransaction,
@@ -15,7 +21,6 @@ import {
   transactionId,
 } from '../oidc/login-transaction.ts'
 import type { LoginResult } from '../oidc/provider.ts'
-import type { LeadingLogin } from '../session/login-ledger.ts'
 import type { SessionManager } from '../session/manager.ts'
 import type { Session } from '../session/session.ts'
 import type { Audit } from '../telemetry/audit.ts'
@@ -34,7 +39,7 @@ const SILENT_REFUSALS = new Set([
 ])
 
 export interface CallbackOptions extends LoginOptions {
-  readonly manager: Pick<SessionManager, 'create' | 'peek' | 'end' | 'endByRef'>
+  readonly manager: Pick<SessionManager, 'create' | 'peek' | 'end'>
   readonly audit: Audit
   readonly metrics: Metrics
 }
@@ -80,8 +85,8 @@ class Callback {
   readonly #options: CallbackOptions
   /** The logins that this browser has under way, oldest first. */
   readonly #held: readonly HeldTransaction[]
-  /** The session that the last callback in this browser made. */
-  readonly #current: string | undefined
+  /** What the last callback in this browser left. */
+  readonly #current: CurrentLogin | undefined
 
   constructor(request: FastifyRequest, reply: FastifyReply, response: URLSearchParams, options: CallbackOptions) {
     this.#request = request
@@ -141,7 +146,7 @@ class Callback {
   /** The transaction's cookie is gone, but the browser may still hold the session that this very login made. */
   async #answerLateReplay(state: string): Promise<FastifyReply> {
     const outcome = this.#current === undefined ? undefined : await this.#options.ledger.lookUp(state)
-    if (outcome?.kind === 'succeeded' && outcome.ref === this.#current) return this.#goTo(outcome.returnTo)
+    if (outcome?.kind === 'succeeded' && outcome.browser === this.#current?.browser) return this.#goTo(outcome.returnTo)
     throw new BffError(
       'login_failed',
       'no login of this browser has this state: it is unknown, too old, or from elsewhere',
@@ -160,69 +165,76 @@ class Callback {
       ...(transaction.acrValues && { acrValues: [...transaction.acrValues] }),
     })
 
-    const winner = await this.#startSession(transaction, result)
-    await this.#options.ledger.succeed(state, { ref: winner.ref, returnTo })
+    const login = await this.#startSession(transaction, result)
+    await this.#options.ledger.succeed(state, { browser: login.browser, returnTo })
+    this.#clearTransaction(transactionId(state))
     this.#options.metrics.logins.inc({ outcome: 'succeeded' })
     return this.#goTo(returnTo)
   }
 
   /**
-   * Creates the session, sets its cookies, and ends what this browser had before.
+   * Gives the browser one session and ends what it had before.
    *
-   * Logins that a browser has under way at once (twenty tabs) end in one session. They meet at the oldest of its
-   * transactions: the first to finish leads, and a later one of the same user that had begun before the leader
-   * finished joins it. Any order in which the answers arrive leaves the same cookie.
+   * Logins that a browser has under way at once (twenty tabs) end in one session: a later one of the same user that
+   * had begun before an earlier one finished joins it. It finds the earlier one by the current cookie or, while that
+   * answer is still on its way, at the oldest of the transactions that both callbacks bring. So every answer sets the
+   * same cookie, in whatever order they arrive.
    */
-  async #startSession(transaction: LoginTransaction, result: LoginResult): Promise<LeadingLogin> {
-    const { manager, ledger, now } = this.#options
+  async #startSession(transaction: LoginTransaction, result: LoginResult): Promise<CurrentLogin> {
+    const before = this.#current
+    const joined = before && (await this.#joinable(before, transaction, result))
+    if (before && joined) return this.#signIn(before, joined)
+
+    const { manager, ledger, cookies, now } = this.#options
     const userAgent = this.#request.headers['user-agent']
+    // Where the session cookie is `Lax` it came along, and may be another one than the last callback's.
+    const replaced = [before?.cookieValue, cookies.sessionOf(this.#request.raw)].filter((value) => value !== undefined)
     const { cookieValue, session } = await manager.create({
       provider: transaction.provider,
       result,
+      replaces: replaced.map((value) => cookies.refOf(value)),
       ...(userAgent !== undefined && { userAgent }),
     })
-    const mine = { cookieValue, ref: session.ref, createdAt: session.createdAt }
-
+    const mine = { cookieValue, browser: before?.browser ?? randomBytes(16).toString('base64url') }
     const oldest = this.#held[0]?.transaction ?? transaction
     const meeting = { state: stateOf(oldest), seed: oldest.seed }
     const ttlMs = Math.max(1, oldest.createdAt + TRANSACTION_LIFETIME_MS - now())
     const leader = await ledger.lead(meeting, mine, ttlMs)
-    const winner = leader && (await this.#canJoin(leader, transaction, session)) ? leader : mine
-    if (leader && winner === mine) await ledger.takeLead(meeting, mine, ttlMs)
+    const leading = leader && (await this.#joinable(leader, transaction, result))
+    if (leader && leading) return this.#signIn(leader, leading, [mine])
+    if (leader) await ledger.takeLead(meeting, mine, ttlMs)
+    return this.#signIn(mine, session, [leader])
+  }
 
-    await this.#endOthers(winner, [mine, leader])
-    this.#setSessionCookies(winner, session.expiresAt)
-    this.#options.audit.record('login.succeeded', {
-      sessionRef: winner.ref,
+  /** The session of an earlier login that this one can share; `undefined` when there is none. */
+  async #joinable(
+    earlier: CurrentLogin,
+    transaction: LoginTransaction,
+    { claims }: LoginResult,
+  ): Promise<Session | undefined> {
+    const asksForMore = transaction.maxAgeSeconds !== undefined || transaction.acrValues !== undefined
+    const session = asksForMore ? undefined : await this.#options.manager.peek(earlier.cookieValue)
+    const isSameUser = session?.provider === transaction.provider && session.sub === claims['sub']
+    return session && isSameUser && transaction.createdAt < session.createdAt ? session : undefined
+  }
+
+  /** Sets the cookies, and ends the sessions that this browser is not to have any more. */
+  async #signIn(
+    login: CurrentLogin,
+    session: Session,
+    superseded: readonly (CurrentLogin | undefined)[] = [],
+  ): Promise<CurrentLogin> {
+    const { manager, cookies, keyRing, now, audit } = this.#options
+    for (const one of superseded) if (one) await manager.end(one.cookieValue, 'replaced')
+    this.#setCookie(cookies.setSession(login.cookieValue, session.expiresAt, now()))
+    this.#setCookie(cookies.setCurrent(sealCurrent(keyRing, login), session.expiresAt, now()))
+    audit.record('login.succeeded', {
+      sessionRef: session.ref,
       sub: session.sub,
       provider: session.provider,
       requestId: this.#request.id,
     })
-    return winner
-  }
-
-  async #canJoin(leader: LeadingLogin, transaction: LoginTransaction, session: Session): Promise<boolean> {
-    const hadBegunBefore = transaction.createdAt < leader.createdAt
-    const asksForMore = transaction.maxAgeSeconds !== undefined || transaction.acrValues !== undefined
-    if (!hadBegunBefore || asksForMore) return false
-    const leading = await this.#options.manager.peek(leader.cookieValue)
-    return leading !== undefined && leading.sub === session.sub && leading.issuer === session.issuer
-  }
-
-  /** The old session may arrive by its cookie (`Lax`), or only as the ref in the current cookie (`Strict`). */
-  async #endOthers(winner: LeadingLogin, candidates: readonly (LeadingLogin | undefined)[]): Promise<void> {
-    const { manager, cookies } = this.#options
-    const arrived = cookies.sessionOf(this.#request.raw)
-    if (arrived !== undefined && arrived !== winner.cookieValue) await manager.end(arrived, 'replaced')
-    const refs = new Set([this.#current, ...candidates.map((login) => login?.ref)])
-    refs.delete(winner.ref)
-    for (const ref of refs) if (ref !== undefined) await manager.endByRef(ref, 'replaced')
-  }
-
-  #setSessionCookies(winner: LeadingLogin, expiresAt: number): void {
-    const { cookies, keyRing, now } = this.#options
-    this.#setCookie(cookies.setSession(winner.cookieValue, expiresAt, now()))
-    this.#setCookie(cookies.setCurrent(sealCurrent(keyRing, winner.ref), expiresAt, now()))
+    return login
   }
 
   async #returnToOf(state: string, transaction: LoginTransaction): Promise<string> {

@@ -10,15 +10,14 @@ const PENDING_MS = 60_000
 const SETTLED_MS = 3_600_000
 const LOOK_AGAIN_MS = 100
 
-/** How a login ended. `ref`: the session it made; `returnTo`: where its browser went. */
+/** How a login ended: in which browser, and where that went. */
 export type LoginOutcome =
-  { readonly kind: 'succeeded'; readonly ref: string; readonly returnTo: string } | { readonly kind: 'failed' }
+  { readonly kind: 'succeeded'; readonly browser: string; readonly returnTo: string } | { readonly kind: 'failed' }
 
 /** The session that stands for all logins which one browser had under way at the same time. */
 export interface LeadingLogin {
   readonly cookieValue: string
-  readonly ref: string
-  readonly createdAt: number
+  readonly browser: string
 }
 
 interface LoginLedgerOptions {
@@ -62,7 +61,7 @@ export class LoginLedger {
     return note === undefined || note === 'pending' ? undefined : this.#read(state, note)
   }
 
-  async succeed(state: string, outcome: { ref: string; returnTo: string }): Promise<void> {
+  async succeed(state: string, outcome: { browser: string; returnTo: string }): Promise<void> {
     const sealed = this.#keyRing.seal(`login ${state}`, JSON.stringify(outcome))
     await this.#store.note(keyOf('t', 'used', state), `succeeded ${sealed}`, SETTLED_MS)
   }
@@ -111,6 +110,6 @@ export class LoginLedger {
     const plain = note.startsWith('succeeded ') && this.#keyRing.open(`login ${state}`, note.slice(10))
     if (!plain) return { kind: 'failed' }
     // Ours: sealed by our key ring for this state.
-    return { kind: 'succeeded', ...(JSON.parse(plain.toString()) as { ref: string; returnTo: string }) }
+    return { kind: 'succeeded', ...(JSON.parse(plain.toString()) as { browser: string; returnTo: string }) }
   }
 }

@@ -19,12 +19,12 @@ test('of many callbacks of one login exactly one may trade the code (CB-02)', as
 
   const claims = Array.from({ length: 20 }, () => one.claim(login, 5_000))
   const first = await Promise.race(claims)
-  await one.succeed(login, { ref: 'r1', returnTo: '/orders' })
+  await one.succeed(login, { browser: 'b1', returnTo: '/orders' })
   const outcomes = await Promise.all(claims)
 
   expect(first).toBeUndefined()
   expect(outcomes.filter((outcome) => outcome === undefined)).toHaveLength(1)
-  expect(outcomes.filter(Boolean)).toEqual(Array(19).fill({ kind: 'succeeded', ref: 'r1', returnTo: '/orders' }))
+  expect(outcomes.filter(Boolean)).toEqual(Array(19).fill({ kind: 'succeeded', browser: 'b1', returnTo: '/orders' }))
 })
 
 test('a login that failed stays failed', async () => {
@@ -51,7 +51,7 @@ test('an outcome that somebody wrote into the store is not believed', async () =
   const login = state()
   const other = new KeyRing([KeyRing.generateKey()])
   await one.claim(login, 0)
-  await one.succeed(login, { ref: 'r1', returnTo: '/orders' })
+  await one.succeed(login, { browser: 'b1', returnTo: '/orders' })
 
   expect(await new LoginLedger({ store, keyRing: other }).lookUp(login)).toEqual({ kind: 'failed' })
   expect(await new LoginLedger({ store, keyRing }).lookUp(login)).toMatchObject({ kind: 'succeeded' })
@@ -60,8 +60,8 @@ test('an outcome that somebody wrote into the store is not believed', async () =
 test('the leading login opens only with the seed of the transaction at which the logins meet', async () => {
   const { ledger: one } = ledger()
   const meeting = { state: state(), seed: randomBytes(32) }
-  const first = { cookieValue: 'cookie-1', ref: 'r1', createdAt: 1 }
-  const second = { cookieValue: 'cookie-2', ref: 'r2', createdAt: 2 }
+  const first = { cookieValue: 'cookie-1', browser: 'b1' }
+  const second = { cookieValue: 'cookie-2', browser: 'b2' }
 
   expect(await one.lead(meeting, first, 1_000)).toBeUndefined()
   expect(await one.lead(meeting, second, 1_000)).toEqual(first)

@@ -1,0 +1,294 @@
+/** The public listener, with everything registered in the order in which a request meets it. It does not listen. */
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { fastify, type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import type { Config, ProviderConfig } from './config/schema.ts'
+import { ClientAddresses } from './http/client-address.ts'
+import { CookieJar } from './http/cookies.ts'
+import { corsHeaders, preflightHeaders } from './http/cors.ts'
+import { answerClientError, type FailureOptions, registerErrorHandler, sendFailure } from './http/error-handler.ts'
+import { takeFormsAndJson } from './http/form.ts'
+import { Judge, type Judged, type Place } from './http/judge.ts'
+import { Pages } from './http/pages.ts'
+import { RateLimiter } from './http/rate-limit.ts'
+import { SecurityHeaders } from './http/security-headers.ts'
+import type { OidcProvider } from './oidc/provider.ts'
+import { OpenStreams } from './proxy/open-streams.ts'
+import { registerProxy } from './proxy/proxy.ts'
+import { RouteTable } from './proxy/route-table.ts'
+import { Upstreams } from './proxy/upstream.ts'
+import { registerCallback } from './routes/callback.ts'
+import { EndpointTable } from './routes/endpoints.ts'
+import { EventStreams, registerEvents } from './routes/events.ts'
+import { beginLogin, type LoginOptions, type LoginProvider, registerLogin } from './routes/login.ts'
+import { registerLogout } from './routes/logout.ts'
+import { registerProviderLogout } from './routes/provider-logout.ts'
+import { registerPublicFiles } from './routes/public-files.ts'
+import { registerSession } from './routes/session.ts'
+import { registerSessions } from './routes/sessions.ts'
+import type { KeyRing } from './session/key-ring.ts'
+import { LoginLedger } from './session/login-ledger.ts'
+import type { SessionManager } from './session/manager.ts'
+import type { Audit } from './telemetry/audit.ts'
+import type { Metrics } from './telemetry/metrics.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What the judge found; `null` until it has. */
+    judged: Judged | null
+  }
+}
+
+/** A provider with its configuration as it stands. */
+export interface ConfiguredProvider {
+  readonly client: OidcProvider
+  readonly config: ProviderConfig
+}
+
+export interface GatewayOptions {
+  readonly config: Config
+  readonly log: FastifyBaseLogger
+  readonly metrics: Metrics
+  readonly audit: Audit
+  readonly manager: SessionManager
+  readonly keyRing: KeyRing
+  readonly providers: ReadonlyMap<string, ConfiguredProvider>
+  /** The browser client as an ES module. */
+  readonly clientModule: string
+  readonly now: () => number
+}
+
+/** The public listener and what a shutdown has to do with it. */
+export interface Gateway {
+  readonly app: FastifyInstance
+  /** From now on every answer asks its client to connect anew, so that load balancers move on. */
+  drain(): void
+  /** Ends event streams and closes WebSockets with 1001: they would keep a shutdown waiting for ever. */
+  closeStreams(): void
+}
+
+/** How long a client may take for its header fields (slow-loris). A body has its own limits. */
+const HEADERS_TIMEOUT_MS = 10_000
+/** Longer than the idle time of the usual load balancers (60 s), so that it is they who close. */
+const KEEP_ALIVE_TIMEOUT_MS = 75_000
+
+/** Everything that is registered, in order: limits, judge, endpoints, proxy. */
+export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
+  const { config, log, metrics } = options
+  const publicUrl = new URL(config.publicUrl)
+  const cookies = new CookieJar(config)
+  const addresses = new ClientAddresses(config.trustedProxies, log)
+  const routes = new RouteTable(config)
+  const pages = new Pages(config)
+  const failures = { publicUrl, basePath: config.basePath, pages, security: new SecurityHeaders(config) }
+  const app = createServer(options, failures)
+  const state = { isDraining: false }
+
+  const takesFormPost = [...options.providers.values()].some(({ config }) =>
+    config.responseMode.startsWith('form_post'),
+  )
+  const endpoints = new EndpointTable({ basePath: config.basePath, takesFormPost })
+  const judge = new Judge<Place>({
+    publicUrl,
+    match: (path, method) => (endpoints.covers(path.path) ? endpoints.match(path.path, method) : routes.match(path)),
+    sessions: options.manager,
+    cookies,
+    csrf: {
+      publicOrigin: publicUrl.origin,
+      corsOrigins: config.cors.origins,
+      requireHeader: config.csrf.requireHeader,
+    },
+    addresses,
+    limiter: new RateLimiter({ now: options.now }),
+    rateLimits: config.rateLimits,
+    loginPath: `${config.basePath}/login`,
+    onCsrfRejection: (reason, policy) => {
+      metrics.csrfRejections.inc({ reason })
+      options.audit.record('csrf.rejected', { reason, route: policy.name })
+    },
+    now: options.now,
+  })
+
+  registerErrorHandler(app, failures)
+  const loginOptions = loginOptionsOf(options, { cookies, pages, publicUrl })
+  registerJudge(app, { judge, config, loginOptions, isDraining: () => state.isDraining })
+  registerAccessLog(app, metrics)
+
+  const streams = new EventStreams()
+  await app.register(async (scope) => registerEndpoints(scope, options, loginOptions, streams), {
+    prefix: config.basePath,
+  })
+  const proxyStreams = new OpenStreams({ manager: options.manager, metrics, now: options.now })
+  await registerProxy(app, {
+    config,
+    cookies,
+    routes,
+    addresses,
+    upstreams: new Upstreams(options.now),
+    streams: proxyStreams,
+    metrics,
+  })
+  return {
+    app,
+    drain: () => {
+      state.isDraining = true
+    },
+    closeStreams: () => {
+      streams.closeAll()
+      proxyStreams.closeAll()
+    },
+  }
+}
+
+function createServer({ config, log }: GatewayOptions, failures: FailureOptions): FastifyInstance {
+  const { tls, maxHeaderSize } = config.listen
+  const http = {
+    maxHeaderSize,
+    insecureHTTPParser: false,
+    // Limits are looked at this often; Node's 30 s would make each of them late.
+    connectionsCheckingInterval: 2_000,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    // Whole uploads may take long; what is idle is cut by the proxy's own limits.
+    requestTimeout: 0,
+    // Of more fields Node would silently drop some: the judge counts them instead.
+    maxHeadersCount: 0,
+  }
+  const app = fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+    genReqId: () => randomUUID(),
+    requestIdHeader: false,
+    ...(tls?.cert && tls.key ? { https: { ...http, cert: tls.cert, key: tls.key } } : { http }),
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    exposeHeadRoutes: true,
+    frameworkErrors: (error, request, reply) => sendFailure(error, request, reply, failures),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, { ...failures, log }),
+  }) as unknown as FastifyInstance // the same interface over http and https
+  app.server.maxHeadersCount = 0
+  app.decorateRequest('judged', null)
+  return app
+}
+
+interface JudgeHookOptions {
+  readonly judge: Judge<Place>
+  readonly config: Config
+  readonly loginOptions: LoginOptions
+  readonly isDraining: () => boolean
+}
+
+/** The one hook in which a request is judged; what it lets pass reaches a handler with `request.judged` set. */
+function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDraining }: JudgeHookOptions): void {
+  const waiting = new WeakSet<IncomingMessage>()
+  // The client sends its body only after it has been told that it may: a refusal comes first (RFC 9110 §10.1.1).
+  app.server.on('checkContinue', (raw: IncomingMessage, response: ServerResponse) => {
+    waiting.add(raw)
+    app.server.emit('request', raw, response)
+  })
+
+  app.addHook('onRequest', async (request, reply) => {
+    if (isDraining()) reply.raw.shouldKeepAlive = false
+    const { origins } = config.cors
+    if (origins.length > 0) {
+      // On the raw answer, so that proxied answers carry them too.
+      for (const [name, value] of Object.entries(corsHeaders(request.headers.origin, origins))) {
+        reply.raw.setHeader(name, value)
+      }
+    }
+    const judged = await judge.judge(request.raw, 'request')
+    request.judged = judged
+    if (judged.verdict === 'preflight') {
+      return reply
+        .code(204)
+        .headers(preflightHeaders(request.headers, origins, judged.place.policy.methods))
+        .send()
+    }
+    if (judged.verdict === 'login') return beginLogin(reply, loginFor(judged), loginOptions)
+    if (waiting.has(request.raw)) reply.raw.writeContinue()
+    return undefined
+  })
+
+  function loginFor(judged: Judged) {
+    const provider = loginOptions.providers.keys().next().value ?? 'default'
+    return { returnTo: judged.path.path + judged.path.query, provider, params: {}, isPopup: false }
+  }
+}
+
+/** One line and one count for each answer, proxied ones included. */
+function registerAccessLog(app: FastifyInstance, metrics: Metrics): void {
+  app.addHook('onResponse', (request, reply, done) => {
+    const url = request.raw.url ?? ''
+    const queryAt = url.indexOf('?')
+    const route = request.judged?.place.policy.name ?? '-'
+    const status = reply.raw.statusCode
+    metrics.countRequest(route, request.method, status, reply.elapsedTime / 1_000)
+    request.log.info(
+      {
+        method: request.method,
+        path: (queryAt === -1 ? url : url.slice(0, queryAt)).slice(0, 256),
+        route,
+        status,
+        durationMs: Math.round(reply.elapsedTime * 10) / 10,
+        ip: request.judged?.clientAddress,
+        sessionRef: request.judged?.session?.ref.slice(0, 16),
+      },
+      'request',
+    )
+    done()
+  })
+}
+
+function loginOptionsOf(
+  { config, keyRing, manager, providers, now }: GatewayOptions,
+  parts: Pick<LoginOptions, 'cookies' | 'pages' | 'publicUrl'>,
+): LoginOptions {
+  return {
+    ...parts,
+    providers: providers satisfies ReadonlyMap<string, LoginProvider>,
+    basePath: config.basePath,
+    returnOrigins: config.login.returnOrigins,
+    allowCrossSite: config.login.allowCrossSite,
+    keyRing,
+    ledger: new LoginLedger({ store: manager.store, keyRing }),
+    now,
+  }
+}
+
+/** Everything under `basePath`. */
+function registerEndpoints(
+  scope: FastifyInstance,
+  options: GatewayOptions,
+  login: LoginOptions,
+  streams: EventStreams,
+): void {
+  const { config, manager, keyRing, metrics, audit, now } = options
+  const { basePath } = config
+  const clients = new Map([...options.providers].map(([name, { client }]) => [name, client]))
+  const sessionOptions = { manager, claims: config.session.claims, basePath, now }
+
+  takeFormsAndJson(scope)
+  const defaults = Object.entries({ ...new SecurityHeaders(config).answer, 'cache-control': 'no-store' })
+  scope.addHook('onSend', async (_request, reply) => {
+    for (const [name, value] of defaults) if (!reply.hasHeader(name)) reply.header(name, value)
+  })
+  registerLogin(scope, login)
+  registerCallback(scope, { ...login, manager, audit, metrics })
+  registerSession(scope, sessionOptions)
+  registerSessions(scope, { manager })
+  registerEvents(scope, streams, { ...sessionOptions, metrics })
+  registerLogout(scope, {
+    manager,
+    providers: clients,
+    revokes: (name) => options.providers.get(name)?.config.logout.revoke ?? false,
+    cookies: login.cookies,
+    keyRing,
+    pages: login.pages,
+    basePath,
+  })
+  registerProviderLogout(scope, { manager, providers: clients, keyRing, audit, now })
+  registerPublicFiles(scope, {
+    clientModule: options.clientModule,
+    publicJwks: () => ({ keys: [...clients.values()].flatMap((client) => client.publicJwks().keys) }),
+  })
+}

@@ -41,9 +41,8 @@ export function parseRequestTarget(target: string, publicUrl: URL): RequestPath 
   const queryAt = origin.indexOf('?')
   const path = queryAt === -1 ? origin : origin.slice(0, queryAt)
   const query = queryAt === -1 ? '' : origin.slice(queryAt)
-  // A WHATWG URL parser makes a slash of a backslash, and an authority of what follows two slashes.
+  // A WHATWG URL parser makes a slash of it.
   if (path.includes('\\')) throw invalid('holds a backslash')
-  if (path.startsWith('//')) throw invalid('begins with two slashes')
   return { path, query, readings: AMBIGUOUS.test(path) ? readingsOf(path) : NO_READINGS }
 }
 
@@ -68,7 +67,8 @@ function readingsOf(path: string): string[] {
   let text = path
   for (let depth = 0; ; depth += 1) {
     if (text.split(/[/\\]/).some(isDotSegment)) throw invalid('holds a dot segment')
-    if (/^\/[/\\]/.test(text)) throw invalid('begins with two slashes, one of them encoded')
+    // What follows two slashes is an authority to a URL parser.
+    if (/^\/[/\\]/.test(text)) throw invalid('begins with two slashes')
     for (const reading of spellings(text)) readings.add(reading)
     const decoded = depth === 0 ? decode(text) : text.replace(ENCODED_ASCII, fromHex)
     if (decoded === text) break

@@ -39,6 +39,7 @@ test.each([
   ['two ports', 'app.example:1:2'],
   ['a bracket that is not closed', '[::1'],
   ['a bracket around no address', '[::g]'],
+  ['a bracket around half an address', '[1:2]'],
   ['a zone', '[fe80::1%eth0]'],
   ['a control character', 'app.example\u0000'],
   ['a leading dot', '.app.example'],

@@ -69,8 +69,9 @@ async function endSession(
   sessionCookie: string | undefined,
   options: LogoutOptions,
 ): Promise<Session | undefined> {
-  reply.header('set-cookie', options.cookies.clearSession())
+  // Another site's form brings no Strict cookie, and no proof either: clearing it then would sign the user out (CS-07).
   if (sessionCookie === undefined) return undefined
+  reply.header('set-cookie', options.cookies.clearSession())
   try {
     const session = await options.manager.end(sessionCookie, 'logout')
     if (session) await revoke(session, options)

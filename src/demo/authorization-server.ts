@@ -127,6 +127,9 @@ async function configuration(
     },
     issueRefreshToken: (_ctx: unknown, client: { grantTypeAllowed(type: string): boolean }) =>
       client.grantTypeAllowed('refresh_token'),
+    // Tabs that sign in at the same moment overtake each other in the one session here; the tokens of all are good.
+    // A sign-out here still reaches the gateway, by the back channel.
+    expiresWithSession: () => false,
     rotateRefreshToken: options.rotateRefreshTokens ?? true,
     extraTokenClaims: (ctx: ProviderContext) => {
       const source = ctx.oidc.entities['RefreshToken'] ?? ctx.oidc.entities['AuthorizationCode']

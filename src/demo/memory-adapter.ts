@@ -1,5 +1,8 @@
 import type { AdapterPayload } from 'oidc-provider'
 
+/** What ends with its grant. An interaction names a grant too, and outlives it when another user takes over. */
+const GRANTED = new Set(['AccessToken', 'AuthorizationCode', 'RefreshToken'])
+
 interface Entry {
   readonly payload: AdapterPayload
   readonly expiresAt: number
@@ -48,7 +51,7 @@ export function memoryAdapter(): (model: string) => object {
     },
     async revokeByGrantId(grantId: string) {
       for (const [key, { payload }] of entries) {
-        if (payload.grantId === grantId) entries.delete(key)
+        if (payload.grantId === grantId && GRANTED.has(key.slice(0, key.indexOf(':')))) entries.delete(key)
       }
     },
   })

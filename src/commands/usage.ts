@@ -43,8 +43,7 @@ export function readArguments(
     return undefined
   }
   if (positionals.length > words) throw new UsageError(`too many words: ${positionals.slice(words).join(' ')}`)
-  // `multiple` is not used, so no value is a list.
-  return { options: values as CommandArguments['options'], positionals }
+  return { options: values, positionals }
 }
 
 /** The option `--config FILE`, for commands that read the configuration. */

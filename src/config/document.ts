@@ -144,6 +144,12 @@ export class ConfigDocument {
   #readScalar(node: Scalar, path: ConfigPath, key: Range | undefined): unknown {
     const range: Range = [node.range?.[0] ?? 0, node.range?.[1] ?? 0]
     this.#scalars.push({ range, path, isKey: false })
+    if (typeof node.value === 'object' && node.value !== null) {
+      // `!!binary` and its like make objects that no key of ours is.
+      this.#record(path, key, range)
+      this.problems.push(this.problem(path, 'expected a plain value, without a tag (!!)'))
+      return undefined
+    }
     if (typeof node.value !== 'string') {
       this.#record(path, key, range)
       return node.value

@@ -39,15 +39,20 @@ export function schemasAt(path: ConfigPath): readonly JsonSchema[] {
 }
 
 function below(schema: JsonSchema, key: string | number): readonly JsonSchema[] {
-  if (typeof key === 'number') return schema.items ? alternatives(schema.items) : []
+  if (typeof key === 'number') return schema.items ? alternatives(schema.items) : isAnything(schema) ? [{}] : []
   const property = schema.properties && Object.hasOwn(schema.properties, key) ? schema.properties[key] : undefined
   if (property) return alternatives(property)
+  if (isAnything(schema)) return [{}]
   const { additionalProperties } = schema
   return typeof additionalProperties === 'object'
     ? alternatives(additionalProperties)
     : additionalProperties === true
       ? [{}]
       : []
+}
+
+function isAnything(schema: JsonSchema): boolean {
+  return schema.type === undefined && !schema.enum && schema.const === undefined && !schema.anyOf
 }
 
 function alternatives(schema: JsonSchema): readonly JsonSchema[] {
@@ -85,6 +90,6 @@ export function takesText(path: ConfigPath): boolean {
 export function takesAnything(path: ConfigPath): boolean {
   return (
     path.length > 0 &&
-    schemasAt(path).some((schema) => schema.type === undefined && !schema.enum && schema.const === undefined)
+    schemasAt(path).some(isAnything)
   )
 }

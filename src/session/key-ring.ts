@@ -133,11 +133,6 @@ export class KeyRing {
   }
 }
 
-/** The public handle of a session: what the store is searched by, and what logs show of it. */
-export function sessionRef(cookieValue: string): string {
-  return createHash('sha256').update(cookieValue).digest('base64url')
-}
-
 function parse(texts: readonly string[]): readonly RingKey[] {
   if (texts.length === 0) throw new TypeError('a key ring needs at least one key')
   return texts.map((text, index) => {

@@ -59,7 +59,7 @@ export class MemoryStore implements SessionStore {
     const lastSeenAt = Math.max(stored.lastSeenAt, record.lastSeenAt)
     const end = Math.max(this.#sessions.expiresAt(ref), expiresAt)
     this.#sessions.set(ref, { ...record, createdAt: stored.createdAt, lastSeenAt }, end)
-    this.publish({ type: options.announce, ref, from: this.instance })
+    this.publish({ type: options.announce, ref, version: record.version, from: this.instance })
     return 'replaced'
   }
 
@@ -95,10 +95,10 @@ export class MemoryStore implements SessionStore {
     return true
   }
 
-  async release(ref: string, owner: string): Promise<void> {
+  async release(ref: string, owner: string, failure?: string): Promise<void> {
     if (this.#locks.get(ref) !== owner) return
     this.#locks.delete(ref)
-    this.publish({ type: 'released', ref, from: this.instance })
+    this.publish({ type: 'released', ref, ...(failure !== undefined && { failure }), from: this.instance })
   }
 
   async addToIndex(key: string, member: string, expiresAt: number): Promise<void> {

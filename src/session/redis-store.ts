@@ -98,7 +98,7 @@ export class RedisStore implements SessionStore {
 
   replace(ref: string, record: StoredSession, expiresAt: number, options: ReplaceOptions): Promise<ReplaceOutcome> {
     const { version, keyId, sealed, lastSeenAt } = record
-    const event = this.#message({ type: options.announce, ref, from: this.instance })
+    const event = this.#message({ type: options.announce, ref, version, from: this.instance })
     return this.#run('replace', () =>
       this.#client.sgReplace(
         this.#session(ref),
@@ -145,8 +145,13 @@ export class RedisStore implements SessionStore {
     return (await this.#run('lock', () => this.#client.sgRenew(this.#lock(ref), owner, leaseMs))) === 1
   }
 
-  async release(ref: string, owner: string): Promise<void> {
-    const event = this.#message({ type: 'released', ref, from: this.instance })
+  async release(ref: string, owner: string, failure?: string): Promise<void> {
+    const event = this.#message({
+      type: 'released',
+      ref,
+      ...(failure !== undefined && { failure }),
+      from: this.instance,
+    })
     await this.#run('lock', () => this.#client.sgRelease(this.#lock(ref), owner, this.#channel, event))
   }
 
@@ -339,7 +344,7 @@ export class RedisStore implements SessionStore {
     field?: string,
   ): Promise<string | undefined> {
     try {
-      const [, value] = (await node.config('GET', setting)) as string[] // RESP2: name and value
+      const [, value] = await node.config('GET', setting)
       if (value !== undefined) return value
     } catch {
       // Managed servers and limited users have no CONFIG; INFO may still tell.

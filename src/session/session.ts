@@ -1,4 +1,5 @@
 /** What the gateway keeps of one signed-in browser; sealed before it leaves the process. */
+import { hash } from 'node:crypto'
 import type { JWK } from 'jose'
 import type { TokenSet } from '../oidc/token-set.ts'
 
@@ -26,8 +27,13 @@ export interface Session {
   readonly dpopKey?: JWK
   /** Tokens for single routes, by a key that names resource, scopes and kind. */
   readonly routeTokens?: Readonly<Record<string, TokenSet>>
-  /** The refresh token was sent once and the answer was lost: it is tried again at most once. */
-  readonly refreshInDoubt?: boolean
+  /** When a refresh last brought new tokens; absent while those of the login are in use. */
+  readonly refreshedAt?: number
+  /**
+   * The refresh token was sent and the answer was lost: whether it is spent is unknown. It is tried once more, and
+   * after another loss only when the access token has expired and some time has passed.
+   */
+  readonly refreshInDoubt?: { readonly losses: number; readonly lastAt: number }
   /** What the browser called itself at login, at most 256 characters. */
   readonly userAgent?: string
   /** The members of the user's and the provider session's index that point here, to take them out again. */
@@ -63,4 +69,10 @@ export type EndReason =
   | 'revoked_by_user'
   | 'revoked_by_admin'
   | 'session_limit'
-  | 'unreadable'
+  /** It is gone, and the event that said why did not arrive here. */
+  | 'unknown'
+
+/** A session's `ref` by the value of its cookie: what the store is searched by, and what logs show the beginning of. */
+export function sessionRef(cookieValue: string): string {
+  return hash('sha256', cookieValue, 'base64url')
+}

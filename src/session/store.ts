@@ -15,12 +15,12 @@ export interface StoredSession {
 /** What instances tell each other about sessions. `from` is the sender's instance id. */
 export type StoreEvent =
   | { readonly type: 'ended'; readonly ref: string; readonly reason: string; readonly from: string }
-  /** New tokens are there. */
-  | { readonly type: 'refreshed'; readonly ref: string; readonly from: string }
-  /** The record was written for another reason: copies of it are old. */
-  | { readonly type: 'updated'; readonly ref: string; readonly from: string }
-  /** The refresh lock is free again: waiters look again. */
-  | { readonly type: 'released'; readonly ref: string; readonly from: string }
+  /** New tokens are there; copies below this version are old. */
+  | { readonly type: 'refreshed'; readonly ref: string; readonly version: number; readonly from: string }
+  /** The record was written for another reason: copies below this version are old. */
+  | { readonly type: 'updated'; readonly ref: string; readonly version: number; readonly from: string }
+  /** The refresh lock is free again: waiters look again, or share the failure that is named. */
+  | { readonly type: 'released'; readonly ref: string; readonly failure?: string; readonly from: string }
   /** A one-time note changed: a callback that waits for another's outcome looks again. */
   | { readonly type: 'noted'; readonly key: string; readonly from: string }
 
@@ -81,7 +81,7 @@ export interface SessionStore {
   /** `false` when it is not ours any more. */
   renew(ref: string, owner: string, leaseMs: number): Promise<boolean>
   /** Compares and deletes atomically, and tells all instances (`released`) when it was ours. */
-  release(ref: string, owner: string): Promise<void>
+  release(ref: string, owner: string, failure?: string): Promise<void>
 
   /** Adds a member to an index, scored by the absolute end of what it points to; the index outlives its last member. */
   addToIndex(key: string, member: string, expiresAt: number): Promise<void>

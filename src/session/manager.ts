@@ -1,0 +1,603 @@
+/** The life of sessions: create, resolve, refresh, list, end. Everything else asks here. */
+import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Config } from '../config/schema.ts'
+import { BffError, hasCode } from '../errors.ts'
+import type { LoginResult } from '../oidc/provider.ts'
+import type { Audit } from '../telemetry/audit.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { Activity, type SessionUse } from './activity.ts'
+import { SessionCache } from './cache.ts'
+import { type SessionListener, SessionWatch } from './events.ts'
+import type { KeyRing } from './key-ring.ts'
+import { type OpenedSession, SessionReader } from './reader.ts'
+import { Refresher, type RefreshProvider, type RefreshResult } from './refresh.ts'
+import { type EndReason, type Session, sessionRef, type SessionSummary } from './session.ts'
+import { type IndexedSession, type IndexKind, SessionIndex } from './session-index.ts'
+import type { DeleteConditions, ReplaceOutcome, SessionStore, StoredSession, StoreEvent } from './store.ts'
+
+/** A request waits for a refresh so long at most (contract §8). */
+const PATIENCE_MS = 5_000
+const LEASE_MS = 10_000
+const MAX_USER_AGENT = 256
+const ENDS_AT_ONCE = 100
+
+export type SessionSettings = Pick<
+  Config['session'],
+  'idleTimeout' | 'maxLifetime' | 'refreshMargin' | 'limit' | 'outageGrace' | 'cache'
+>
+
+export interface SessionManagerOptions {
+  readonly store: SessionStore
+  readonly keyRing: KeyRing
+  readonly providers: ReadonlyMap<string, RefreshProvider>
+  readonly settings: SessionSettings
+  readonly log: Log
+  readonly metrics?: Pick<Metrics, 'refreshes' | 'sessionsStarted' | 'sessionsEnded' | 'sessionCache'>
+  readonly audit: Pick<Audit, 'record'>
+  readonly now: () => number
+  /** Reads the key file again and updates the ring. */
+  readonly onUnknownKey?: () => Promise<void>
+  /** For tests: the lease of the refresh lock, and how long a request waits for a refresh. */
+  readonly leaseMs?: number
+  readonly patienceMs?: number
+}
+
+export interface NewLogin {
+  /** The name under `providers`, or `default`. */
+  readonly provider: string
+  readonly result: LoginResult
+  readonly userAgent?: string
+  /** Refs of sessions that this login takes the place of: they do not count against the limit and end as `replaced`. */
+  readonly replaces?: readonly string[]
+}
+
+export interface ResolveOptions {
+  /** Whether this request keeps the session alive. */
+  readonly slides: boolean
+  /** Whether it needs a usable access token; a stale one is refreshed first. */
+  readonly token: boolean
+  /** Whether it may go on in an outage of the store, within `outageGrace`. */
+  readonly safeMethod: boolean
+}
+
+export type ListedSession = SessionSummary & { readonly lastSeenAt: number }
+
+/** Whom an operator's question means. */
+export type SessionTarget =
+  | { readonly by: 'ref'; readonly ref: string }
+  | { readonly by: 'sub' | 'sid'; readonly issuer: string; readonly value: string }
+
+export class SessionManager {
+  /** For one-time notes. */
+  readonly store: SessionStore
+  readonly #options: SessionManagerOptions
+  readonly #settings: SessionSettings
+  readonly #now: () => number
+  readonly #cache: SessionCache
+  readonly #activity: Activity
+  readonly #reader: SessionReader
+  readonly #index: SessionIndex
+  readonly #refresher: Refresher
+  readonly #watch: SessionWatch
+  /** The live use of every session handed out; it goes when the session object goes. */
+  readonly #uses = new WeakMap<Session, SessionUse>()
+  readonly #unsubscribe: readonly (() => void)[]
+  /** Monotonic; when the store began to fail. */
+  #failingSince: number | undefined
+
+  constructor(options: SessionManagerOptions) {
+    const { store, keyRing, settings, log, now } = options
+    this.#options = options
+    this.store = store
+    this.#settings = settings
+    this.#now = now
+    this.#cache = new SessionCache({ ...settings.cache, keepsDoubtful: settings.outageGrace > 0 })
+    this.#activity = new Activity({ store, idleTimeout: settings.idleTimeout, onGone: (ref) => this.#forget(ref), log })
+    this.#reader = new SessionReader({
+      store,
+      keyRing,
+      cache: this.#cache,
+      activity: this.#activity,
+      log,
+      ...(options.onUnknownKey && { onUnknownKey: options.onUnknownKey }),
+    })
+    this.#index = new SessionIndex({ store, keyRing, now })
+    this.#refresher = new Refresher({
+      store,
+      providers: options.providers,
+      read: (cookieValue, ref) => this.#reader.read(cookieValue, ref),
+      write: (cookieValue, current, next, owner) => this.#write(cookieValue, current, next, owner),
+      end: async (ref, reason, onlyIf) => (await this.#end(ref, reason, onlyIf)) !== undefined,
+      refreshMargin: settings.refreshMargin,
+      leaseMs: options.leaseMs ?? LEASE_MS,
+      log,
+      ...(options.metrics && { metrics: options.metrics }),
+      audit: options.audit,
+      now,
+    })
+    this.#watch = new SessionWatch({
+      store,
+      idleTimeout: settings.idleTimeout,
+      end: async (ref, reason, lastSeenAt) => {
+        return (await this.#end(ref, reason, reason === 'idle_timeout' ? { lastSeenAt } : {})) !== undefined
+      },
+      now,
+      log,
+    })
+    this.#unsubscribe = [store.onEvent((event) => this.#onEvent(event)), store.onDoubt(() => this.#onDoubt())]
+  }
+
+  /**
+   * Starts a session under a new id (SC-07, SC-08). The index entries come first, so that a back-channel logout misses
+   * no session (LO-10).
+   *
+   * @throws BffError `store_unavailable`; `forbidden` when the user has as many sessions as `limit` allows
+   */
+  async create(login: NewLogin): Promise<{ cookieValue: string; session: Session }> {
+    const cookieValue = randomBytes(32).toString('base64url')
+    const draft = this.#draft(cookieValue, login)
+    const indexEntries = this.#index.entriesFor(draft)
+    const session: Session = { ...draft, indexEntries }
+    const { ref, createdAt, expiresAt } = session
+    await this.#index.add(indexEntries, expiresAt)
+    await this.#refuseBeyondLimit(session, login.replaces ?? [])
+    const ticket = this.#cache.begin(ref)
+    const use = this.#activity.useOf(ref, expiresAt, createdAt)
+    try {
+      const sealed = this.#options.keyRing.sealSession(cookieValue, ref, session.version, JSON.stringify(session))
+      const record = { ...sealed, version: session.version, lastSeenAt: createdAt, createdAt }
+      await this.store.create(ref, record, this.#activity.storeExpiry(createdAt, expiresAt))
+    } catch (error) {
+      this.#cache.finish(ticket)
+      throw error
+    }
+    this.#cache.finish(ticket, { session, use })
+    this.#uses.set(session, use)
+    this.#options.metrics?.sessionsStarted.inc()
+    for (const replaced of login.replaces ?? []) await this.endByRef(replaced, 'replaced')
+    await this.#endBeyondLimit(session)
+    return { cookieValue, session }
+  }
+
+  /** `resolve` for the hot path: a cached session with a fresh token at once; `undefined` says nothing. */
+  tryResolve(cookieValue: string, options: ResolveOptions): Session | undefined {
+    const entry = this.#cache.get(sessionRef(cookieValue))
+    if (entry === undefined || !this.store.inStep) return undefined
+    const { session, use } = entry
+    const now = this.#now()
+    if (now >= session.expiresAt || now >= use.lastSeenAt + this.#settings.idleTimeout) return undefined
+    if (options.token && !this.#hasFreshToken(session, now)) return undefined
+    if (options.slides) this.#activity.note(use, now)
+    this.#options.metrics?.sessionCache.inc({ outcome: 'hit' })
+    return session
+  }
+
+  /**
+   * The session behind a cookie, with a usable access token where one is asked for.
+   *
+   * @throws BffError `session_expired` when there is none; `store_unavailable`, `provider_unavailable` when that cannot
+   * be told or no token can be had now. Neither ends the session.
+   */
+  async resolve(cookieValue: string, options: ResolveOptions): Promise<Session> {
+    const cached = this.tryResolve(cookieValue, options)
+    if (cached) return cached
+    const opened = await this.#find(cookieValue, options)
+    if (!opened) throw expired()
+    if (options.slides) this.#activity.note(opened.use, this.#now())
+    if (!options.token) return this.#handOut(opened)
+    return this.#handOut(await this.#withToken(cookieValue, opened, options))
+  }
+
+  /** The session as it is: never slides it, never refreshes. `undefined` when there is none. */
+  async peek(cookieValue: string): Promise<Session | undefined> {
+    const cached = this.tryResolve(cookieValue, { slides: false, token: false, safeMethod: false })
+    if (cached) return cached
+    const opened = await this.#load(cookieValue)
+    return opened && this.#handOut(opened)
+  }
+
+  /** When the session ends unless it is used, by what this process knows. */
+  idleExpiresAt(session: Session): number {
+    const use = this.#uses.get(session) ?? this.#cache.get(session.ref)?.use
+    return (use?.lastSeenAt ?? session.createdAt) + this.#settings.idleTimeout
+  }
+
+  /**
+   * Refreshes the tokens whether they are stale or not; a refresh under way is joined.
+   *
+   * @throws BffError `session_expired`, `store_unavailable`, `provider_unavailable` (the session stays)
+   */
+  async refreshNow(cookieValue: string): Promise<Session> {
+    const opened = await this.#load(cookieValue)
+    if (!opened) throw expired()
+    const { session } = opened
+    if (session.tokens.refreshToken === undefined) {
+      if (this.#now() >= session.tokens.accessTokenExpiresAt) throw expired('there is no refresh token')
+      return this.#handOut(opened)
+    }
+    const waitMs = this.#refresher.setbackMs(session)
+    if (waitMs > 0 && this.#now() >= session.tokens.accessTokenExpiresAt) throw unavailable(Math.ceil(waitMs / 1_000))
+    const result = await this.#patiently(this.#refresher.refresh(cookieValue, session, true))
+    return this.#handOut(this.#current(result))
+  }
+
+  /**
+   * Ends the session of a cookie, wherever it is open.
+   *
+   * @returns its last record, for the logout at the provider; `undefined` when there was none that could be opened
+   */
+  async end(cookieValue: string, reason: EndReason): Promise<Session | undefined> {
+    const ref = sessionRef(cookieValue)
+    const stored = await this.#end(ref, reason)
+    const opened = stored && (await this.#reader.open(cookieValue, ref, stored))
+    if (opened?.session.indexEntries) {
+      // What stays behind points nowhere, and goes at the session's absolute end.
+      await this.#index.remove(opened.session.indexEntries).catch((error: unknown) => {
+        this.#options.log.debug({ err: error, sessionRef: ref.slice(0, 16) }, 'index entries were left behind')
+      })
+    }
+    return opened?.session
+  }
+
+  /** Whether something was there. Its tokens cannot be revoked: without the cookie nothing opens them. */
+  async endByRef(ref: string, reason: EndReason): Promise<boolean> {
+    return (await this.#end(ref, reason)) !== undefined
+  }
+
+  /** Ends all sessions of one session at the provider (`sid`); resolves how many there were. */
+  async endByProviderSession(issuer: string, sid: string, reason: EndReason): Promise<number> {
+    return this.#endIndexed('p', issuer, sid, reason)
+  }
+
+  /** @param begunBefore epoch ms: later sessions stay. Without it, all of the user's sessions end. */
+  async endBySubject(issuer: string, sub: string, reason: EndReason, begunBefore?: number): Promise<number> {
+    return this.#endIndexed('u', issuer, sub, reason, begunBefore)
+  }
+
+  /** Ends every session begun before now; resolves how many. */
+  async endAll(reason: EndReason): Promise<number> {
+    const createdBefore = this.#now() + 1
+    let ended = 0
+    for await (const refs of this.store.refs()) ended += await this.#endEach(refs, reason, { createdBefore })
+    return ended
+  }
+
+  /** All sessions of this session's user, itself included. */
+  async list(session: Pick<Session, 'issuer' | 'sub'>): Promise<ListedSession[]> {
+    return listed(await this.#index.findLive('u', session.issuer, session.sub))
+  }
+
+  /** The sessions an operator asks for; a ref may be cut short, as logs show it. */
+  async find(target: SessionTarget): Promise<ListedSession[]> {
+    if (target.by !== 'ref') {
+      return listed(await this.#index.findLive(target.by === 'sub' ? 'u' : 'p', target.issuer, target.value))
+    }
+    const found: ListedSession[] = []
+    for await (const refs of this.store.refs()) {
+      for (const ref of refs.filter((one) => one.startsWith(target.ref))) {
+        const stored = await this.store.get(ref)
+        if (!stored) continue
+        // Nothing but the cookie opens the record; its end follows from its beginning.
+        const { createdAt, lastSeenAt } = stored
+        found.push({ ref, createdAt, expiresAt: createdAt + this.#settings.maxLifetime, lastSeenAt })
+      }
+    }
+    return found
+  }
+
+  /**
+   * Tells what happens to a session, on whatever instance, until the function returned is called or it has ended.
+   *
+   * @param expiresAt its absolute end, where the caller has the session at hand
+   */
+  onSessionEvent(ref: string, listener: SessionListener, expiresAt?: number): () => void {
+    const cached = this.#cache.get(ref)
+    return this.#watch.on(ref, listener, {
+      expiresAt: expiresAt ?? cached?.session.expiresAt ?? this.#now() + this.#settings.maxLifetime,
+      lastSeenAt: cached?.use.lastSeenAt ?? this.#now(),
+    })
+  }
+
+  /** Writes what is known of sessions' use and not yet in the store. */
+  flush(): Promise<void> {
+    return this.#activity.flush()
+  }
+
+  /** Lets refreshes that are under way be stored, then writes what is left. The store is its owner's to close. */
+  async close(): Promise<void> {
+    await this.#refresher.close()
+    this.#watch.close()
+    await this.#activity.close()
+    for (const unsubscribe of this.#unsubscribe) unsubscribe()
+  }
+
+  #draft(cookieValue: string, { provider, result, userAgent }: NewLogin): Omit<Session, 'indexEntries'> {
+    const { tokens, claims, userinfo, dpopKey } = result
+    const { sub, iss, sid } = claims
+    const issuer = typeof iss === 'string' ? iss : this.#options.providers.get(provider)?.issuer
+    if (typeof sub !== 'string' || issuer === undefined) throw new BffError('login_failed', 'the ID token names nobody')
+    const createdAt = this.#now()
+    return {
+      ref: sessionRef(cookieValue),
+      version: 1,
+      provider,
+      issuer,
+      sub,
+      ...(typeof sid === 'string' && { providerSid: sid }),
+      createdAt,
+      expiresAt: createdAt + this.#settings.maxLifetime,
+      claims,
+      ...(userinfo && { userinfo }),
+      tokens,
+      ...(dpopKey && { dpopKey }),
+      ...(userAgent !== undefined && { userAgent: userAgent.slice(0, MAX_USER_AGENT) }),
+    }
+  }
+
+  /** After our own entry is in the index: of two logins at once each sees the other, and the later one gives way. */
+  async #refuseBeyondLimit(session: Session, replaces: readonly string[]): Promise<void> {
+    const { perUser, onExceed } = this.#settings.limit
+    if (perUser === undefined || onExceed !== 'refuse') return
+    const found = await this.#index.find('u', session.issuer, session.sub)
+    const seen = await this.store.lastSeen(found.map(({ ref }) => ref))
+    const pendingSince = session.createdAt - 5_000
+    const earlier = found.filter(
+      (other, i) =>
+        (seen[i] !== undefined || begunAt(other) >= pendingSince) &&
+        !replaces.includes(other.ref) &&
+        isBefore(other, session),
+    )
+    if (earlier.length < perUser) return
+    await this.#index.remove(session.indexEntries ?? [])
+    throw new BffError('forbidden', 'the user has as many sessions as session.limit.perUser allows')
+  }
+
+  /** After our own session is there: whoever comes last sees all of them, so the limit holds for logins at once, too. */
+  async #endBeyondLimit({ issuer, sub }: Session): Promise<void> {
+    const { perUser, onExceed } = this.#settings.limit
+    if (perUser === undefined || onExceed !== 'endOldest') return
+    const live = await this.#index.findLive('u', issuer, sub)
+    const oldestFirst = live.toSorted((a, b) => (isBefore(a, { createdAt: begunAt(b), ref: b.ref }) ? -1 : 1))
+    const surplus = oldestFirst.slice(0, Math.max(0, live.length - perUser))
+    await this.#endEach(
+      surplus.map(({ ref }) => ref),
+      'session_limit',
+    )
+  }
+
+  #hasFreshToken(session: Session, now: number): boolean {
+    return now < session.tokens.accessTokenExpiresAt && !this.#refresher.needsRefresh(session)
+  }
+
+  /** From the store, or in an outage of it, for a while, from what is left in the cache. */
+  async #find(cookieValue: string, options: ResolveOptions): Promise<OpenedSession | undefined> {
+    try {
+      const opened = await this.#load(cookieValue)
+      this.#failingSince = undefined
+      return opened
+    } catch (error) {
+      if (!hasCode(error, 'store_unavailable')) throw error
+      const kept = options.safeMethod ? this.#keptThroughOutage(sessionRef(cookieValue)) : undefined
+      if (!kept) throw error
+      this.#options.metrics?.sessionCache.inc({ outcome: 'grace' })
+      return kept
+    }
+  }
+
+  async #load(cookieValue: string): Promise<OpenedSession | undefined> {
+    const ref = sessionRef(cookieValue)
+    this.#options.metrics?.sessionCache.inc({ outcome: this.store.inStep ? 'miss' : 'bypass' })
+    const opened = await this.#reader.readShared(cookieValue, ref)
+    return opened && (await this.#alive(cookieValue, opened))
+  }
+
+  /** A session whose time has come ends here, unless it was used elsewhere in the same moment. */
+  async #alive(cookieValue: string, opened: OpenedSession): Promise<OpenedSession | undefined> {
+    const { session, use } = opened
+    const now = this.#now()
+    if (now >= session.expiresAt) {
+      await this.#end(session.ref, 'absolute_timeout')
+      return undefined
+    }
+    if (now < use.lastSeenAt + this.#settings.idleTimeout) return opened
+    if (await this.#end(session.ref, 'idle_timeout', { lastSeenAt: use.lastSeenAt })) return undefined
+    const again = await this.#reader.read(cookieValue, session.ref)
+    return again && this.#now() < again.use.lastSeenAt + this.#settings.idleTimeout ? again : undefined
+  }
+
+  #keptThroughOutage(ref: string): OpenedSession | undefined {
+    const { outageGrace, cache, idleTimeout } = this.#settings
+    if (outageGrace === 0) return undefined
+    this.#failingSince ??= performance.now()
+    if (performance.now() - this.#failingSince > outageGrace) return undefined
+    const entry = this.#cache.getDoubtful(ref, cache.ttl + outageGrace)
+    const now = this.#now()
+    if (!entry || now >= entry.session.expiresAt || now >= entry.use.lastSeenAt + idleTimeout) return undefined
+    return now < entry.session.tokens.accessTokenExpiresAt ? entry : undefined
+  }
+
+  async #withToken(cookieValue: string, opened: OpenedSession, options: ResolveOptions): Promise<OpenedSession> {
+    const { session } = opened
+    const isUsable = () => this.#now() < session.tokens.accessTokenExpiresAt
+    if (!this.#refresher.needsRefresh(session)) {
+      if (isUsable()) return opened
+      throw expired('the access token has expired and there is no refresh token')
+    }
+    const waitMs = this.#refresher.setbackMs(session)
+    if (waitMs > 0) {
+      if (isUsable()) return opened
+      throw unavailable(Math.ceil(waitMs / 1_000))
+    }
+    const hasFailed = this.#refresher.hasFailed(session.ref)
+    const flight = this.#refresher.refresh(cookieValue, session)
+    // The last attempt was in vain: this one is made, but whoever can do without does not wait for it.
+    if (hasFailed && isUsable()) return opened
+    try {
+      const result = await this.#patiently(flight)
+      if (result.kind === 'unavailable' && isUsable()) return opened
+      const current = this.#current(result)
+      if (this.#now() < current.session.tokens.accessTokenExpiresAt) return current
+      throw unavailable(1)
+    } catch (error) {
+      const goesOn = hasCode(error, 'store_unavailable') && options.safeMethod && this.#keptThroughOutage(session.ref)
+      if (goesOn && isUsable()) return opened
+      throw error
+    }
+  }
+
+  /** The flight goes on; this request does not wait for it for ever. */
+  async #patiently(flight: Promise<RefreshResult>): Promise<RefreshResult> {
+    const aborted = new AbortController()
+    const patience = delay(this.#options.patienceMs ?? PATIENCE_MS, undefined, { signal: aborted.signal }).then(
+      (): RefreshResult => ({ kind: 'unavailable', retryAfterSeconds: 1 }),
+    )
+    patience.catch(() => {}) // aborted, once the flight has landed
+    try {
+      return await Promise.race([flight, patience])
+    } finally {
+      aborted.abort()
+    }
+  }
+
+  #current(result: RefreshResult): OpenedSession {
+    if (result.kind === 'current') return result.opened
+    throw result.kind === 'ended' ? expired() : unavailable(result.retryAfterSeconds)
+  }
+
+  #handOut(opened: OpenedSession): Session {
+    this.#uses.set(opened.session, opened.use)
+    return opened.session
+  }
+
+  async #write(cookieValue: string, current: OpenedSession, next: Session, owner: string): Promise<ReplaceOutcome> {
+    const { ref, expiresAt, createdAt } = next
+    // After a rotation the entries move to the new key with the session, so that look-ups find it when the old one goes.
+    const isIndexed = this.#index.isCurrent(next)
+    const indexEntries = isIndexed ? next.indexEntries : this.#index.entriesFor(next)
+    if (!isIndexed && indexEntries) await this.#index.add(indexEntries, expiresAt)
+    const session: Session = indexEntries ? { ...next, indexEntries } : next
+    const ticket = this.#cache.begin(ref)
+    let isWritten = false
+    try {
+      const sealed = this.#options.keyRing.sealSession(cookieValue, ref, session.version, JSON.stringify(session))
+      const { lastSeenAt } = current.use
+      const outcome = await this.store.replace(
+        ref,
+        { ...sealed, version: session.version, lastSeenAt, createdAt },
+        this.#activity.storeExpiry(lastSeenAt, expiresAt),
+        {
+          expectedVersion: current.session.version,
+          owner,
+          announce: session.tokens.accessToken === current.session.tokens.accessToken ? 'updated' : 'refreshed',
+        },
+      )
+      isWritten = outcome === 'replaced'
+      return outcome
+    } finally {
+      this.#cache.finish(ticket, isWritten ? { session, use: current.use } : undefined)
+    }
+  }
+
+  async #end(ref: string, reason: EndReason, onlyIf?: DeleteConditions): Promise<StoredSession | undefined> {
+    const stored = await this.store.delete(ref, reason, onlyIf)
+    if (!stored) return undefined
+    this.#forget(ref)
+    this.#watch.ended(ref, reason)
+    this.#options.metrics?.sessionsEnded.inc({ reason })
+    this.#options.audit.record('session.ended', { sessionRef: ref, reason })
+    return stored
+  }
+
+  async #endIndexed(
+    kind: IndexKind,
+    issuer: string,
+    id: string,
+    reason: EndReason,
+    begunBefore?: number,
+  ): Promise<number> {
+    const found = await this.#index.find(kind, issuer, id)
+    return this.#endEach(
+      found.map(({ ref }) => ref),
+      reason,
+      begunBefore === undefined ? {} : { createdBefore: begunBefore },
+    )
+  }
+
+  async #endEach(refs: readonly string[], reason: EndReason, onlyIf: DeleteConditions = {}): Promise<number> {
+    let ended = 0
+    for (let start = 0; start < refs.length; start += ENDS_AT_ONCE) {
+      const batch = refs.slice(start, start + ENDS_AT_ONCE)
+      const outcomes = await Promise.all(batch.map((ref) => this.#end(ref, reason, onlyIf)))
+      ended += outcomes.filter(Boolean).length
+    }
+    return ended
+  }
+
+  #forget(ref: string): void {
+    this.#cache.drop(ref)
+    this.#reader.forget(ref)
+    this.#activity.forget(ref)
+  }
+
+  #onEvent(event: StoreEvent): void {
+    if (event.type === 'noted') return
+    this.#refresher.onEvent(event)
+    if (event.type === 'ended') {
+      this.#forget(event.ref)
+      this.#watch.ended(event.ref, reasonOf(event.reason))
+    } else if (event.type !== 'released') {
+      this.#cache.dropBelow(event.ref, event.version)
+      this.#reader.forget(event.ref)
+      if (event.type === 'refreshed') this.#watch.refreshed(event.ref, event.version)
+    }
+  }
+
+  #onDoubt(): void {
+    this.#cache.doubt()
+    this.#refresher.onDoubt()
+    void this.#watch.look()
+  }
+}
+
+const reasons: ReadonlySet<string> = new Set<EndReason>([
+  'logout',
+  'replaced',
+  'idle_timeout',
+  'absolute_timeout',
+  'refresh_rejected',
+  'refresh_lost',
+  'backchannel_logout',
+  'frontchannel_logout',
+  'revoked_by_user',
+  'revoked_by_admin',
+  'session_limit',
+])
+
+/** An instance of another version may have reasons that this one has not. */
+function reasonOf(text: string): EndReason {
+  return reasons.has(text) ? (text as EndReason) : 'unknown' // just looked up
+}
+
+function listed(found: readonly (IndexedSession & { lastSeenAt: number })[]): ListedSession[] {
+  return found.flatMap(({ summary, lastSeenAt }) => (summary ? [{ ...summary, lastSeenAt }] : []))
+}
+
+/** A summary that nothing opens any more is an old one. */
+function begunAt({ summary }: IndexedSession): number {
+  return summary?.createdAt ?? 0
+}
+
+function isBefore(other: IndexedSession, session: { createdAt: number; ref: string }): boolean {
+  const begun = begunAt(other)
+  return begun === session.createdAt ? other.ref < session.ref : begun < session.createdAt
+}
+
+function expired(detail = 'there is no session for this cookie'): BffError {
+  return new BffError('session_expired', detail)
+}
+
+function unavailable(retryAfterSeconds: number): BffError {
+  return new BffError('provider_unavailable', 'the tokens of the session could not be refreshed', { retryAfterSeconds })
+}

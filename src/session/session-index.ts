@@ -1,0 +1,106 @@
+/** Which sessions a user has, and which belong to a session at the provider: found without any cookie. */
+import type { KeyRing } from './key-ring.ts'
+import type { IndexEntry, Session, SessionSummary } from './session.ts'
+import type { SessionStore } from './store.ts'
+
+/** An entry is written before its session; so long a missing session may still be on its way. */
+const PENDING_MS = 60_000
+
+/** By user (`u`, issuer and subject) or by the provider's session (`p`, issuer and `sid`). */
+export type IndexKind = 'u' | 'p'
+
+export interface IndexedSession {
+  readonly ref: string
+  /** `undefined` when it was sealed by a key that the ring does not have any more. */
+  readonly summary: SessionSummary | undefined
+  readonly entry: IndexEntry
+}
+
+export interface SessionIndexOptions {
+  readonly store: Pick<SessionStore, 'addToIndex' | 'removeFromIndex' | 'readIndex' | 'lastSeen'>
+  readonly keyRing: Pick<KeyRing, 'keyedHash' | 'keyedHashes' | 'seal' | 'open'>
+  readonly now: () => number
+}
+
+/** Names in keys are hashes keyed by the ring, so that a dump of the store tells nobody's subject (contract §8). */
+export class SessionIndex {
+  readonly #options: SessionIndexOptions
+
+  constructor(options: SessionIndexOptions) {
+    this.#options = options
+  }
+
+  /** The entries of a session, under the ring's first key. */
+  entriesFor(session: Omit<Session, 'indexEntries'>): IndexEntry[] {
+    const { ref, createdAt, expiresAt, userAgent, issuer, sub, providerSid } = session
+    const summary: SessionSummary = { ref, createdAt, expiresAt, ...(userAgent !== undefined && { userAgent }) }
+    const member = `${ref}.${this.#options.keyRing.seal(purposeOf(ref), JSON.stringify(summary))}`
+    const user = { key: this.#key('u', issuer, sub), member }
+    return providerSid === undefined ? [user] : [user, { key: this.#key('p', issuer, providerSid), member }]
+  }
+
+  /** Whether look-ups will find these entries when all keys but the first have left the ring. */
+  isCurrent(session: Session): boolean {
+    return session.indexEntries?.[0]?.key === this.#key('u', session.issuer, session.sub)
+  }
+
+  async add(entries: readonly IndexEntry[], expiresAt: number): Promise<void> {
+    await Promise.all(entries.map(({ key, member }) => this.#options.store.addToIndex(key, member, expiresAt)))
+  }
+
+  async remove(entries: readonly IndexEntry[]): Promise<void> {
+    await Promise.all(entries.map(({ key, member }) => this.#options.store.removeFromIndex(key, [member])))
+  }
+
+  /** All entries there are, under every key of the ring; their sessions may have ended. */
+  async find(kind: IndexKind, issuer: string, id: string): Promise<IndexedSession[]> {
+    const { store, keyRing } = this.#options
+    const keys = keyRing.keyedHashes(PURPOSES[kind], name(issuer, id)).map((hash) => `${kind}:{${hash}}`)
+    const members = await Promise.all(keys.map(async (key) => ({ key, members: await store.readIndex(key) })))
+    const found = new Map<string, IndexedSession>()
+    for (const { key, members: ofKey } of members) {
+      for (const member of ofKey) {
+        const at = member.indexOf('.')
+        const ref = member.slice(0, at)
+        if (at > 0 && !found.has(ref)) {
+          found.set(ref, { ref, summary: this.#open(ref, member.slice(at + 1)), entry: { key, member } })
+        }
+      }
+    }
+    return [...found.values()]
+  }
+
+  /** Those whose sessions are there, with their last use; entries of sessions long gone are taken out. */
+  async findLive(kind: IndexKind, issuer: string, id: string): Promise<(IndexedSession & { lastSeenAt: number })[]> {
+    const found = await this.find(kind, issuer, id)
+    const seen = await this.#options.store.lastSeen(found.map(({ ref }) => ref))
+    const settled = this.#options.now() - PENDING_MS
+    const gone = found.filter(({ summary }, i) => seen[i] === undefined && (summary?.createdAt ?? 0) < settled)
+    await this.remove(gone.map(({ entry }) => entry))
+    return found.flatMap((indexed, i) => {
+      const lastSeenAt = seen[i]
+      return lastSeenAt === undefined ? [] : [{ ...indexed, lastSeenAt }]
+    })
+  }
+
+  #key(kind: IndexKind, issuer: string, id: string): string {
+    return `${kind}:{${this.#options.keyRing.keyedHash(PURPOSES[kind], name(issuer, id))}}`
+  }
+
+  #open(ref: string, sealed: string): SessionSummary | undefined {
+    const json = this.#options.keyRing.open(purposeOf(ref), sealed)
+    // What opens was sealed by us for this ref.
+    return json && (JSON.parse(json.toString()) as SessionSummary)
+  }
+}
+
+const PURPOSES = { u: 'user index', p: 'provider session index' } as const
+
+/** As JSON, since both parts may hold any character (LO-10): no two pairs have the same name. */
+function name(issuer: string, id: string): string {
+  return JSON.stringify([issuer, id])
+}
+
+function purposeOf(ref: string): string {
+  return `session summary ${ref}`
+}

@@ -18,6 +18,8 @@ export interface GatewayOptions {
   /** Laid over the whole configuration. */
   readonly config?: Readonly<Record<string, unknown>>
   readonly nodeOptions?: readonly string[]
+  /** How many browsers sign in; 1 unless given. */
+  readonly sessions?: number
 }
 
 export interface Gateway extends AsyncDisposable {
@@ -26,12 +28,11 @@ export interface Gateway extends AsyncDisposable {
   /** Milliseconds from the start of the process to its first answer. */
   readonly startedInMs: number
   readonly provider: TestProvider
-  readonly browser: Browser
-  /** The `Cookie` field of a browser that has signed in. */
-  readonly cookie: string
+  /** The `Cookie` fields of browsers that have signed in. */
+  readonly cookies: readonly string[]
 }
 
-/** Starts a gateway with a provider of its own, and signs in. */
+/** Starts a gateway with a provider of its own, and signs browsers in. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const [port, managementPort] = [await freePort(), await freePort()]
   const url = `http://localhost:${port}`
@@ -62,17 +63,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
   const startedInMs = await part.answering(`http://127.0.0.1:${managementPort}/healthz`)
   await part.answering(`http://127.0.0.1:${managementPort}/readyz`)
-  const browser = new Browser()
-  const cookie = await signIn(browser, url)
+  const cookies: string[] = []
+  for (let left = options.sessions ?? 1; left > 0; left -= 1) cookies.push(await signIn(url))
   return {
     part,
     url,
     startedInMs,
     provider,
-    browser,
-    cookie,
+    cookies,
     [Symbol.asyncDispose]: async () => {
-      browser[Symbol.dispose]()
       await part[Symbol.asyncDispose]()
       await provider.close()
     },
@@ -80,7 +79,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 }
 
 /** A whole login as a browser makes it; resolves the `Cookie` field of an API call, with two cookies of the app's own. */
-export async function signIn(browser: Browser, url: string): Promise<string> {
+export async function signIn(url: string): Promise<string> {
+  using browser = new Browser()
   const tab = browser.newTab()
   await tab
     .navigate(`${url}/bff/login?returnTo=/api/items`, { from: 'none', stopBefore: `${url}/api/items` })

@@ -9,6 +9,7 @@ export interface System {
   readonly part: Part
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
+  readonly cookies: readonly string[]
   /** A count read before and after each slice, such as Redis commands; reported per request. */
   readonly counter?: () => Promise<number>
 }

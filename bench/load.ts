@@ -1,11 +1,16 @@
 /** One slice of load: wrk where there is one, else autocannon. Both keep connections alive and send as fast as answers come. */
 import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { OTHER_CORE, pinned, programPath } from './part.ts'
 
 export interface Load {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
+  /** Requests take turns with these `Cookie` fields (autocannon: all have the first). */
+  readonly cookies: readonly string[]
   readonly connections: number
   readonly seconds: number
 }
@@ -25,12 +30,21 @@ export function run(load: Load): Promise<Slice> {
   return generator === 'wrk' ? runWrk(load) : runAutocannon(load)
 }
 
-async function runWrk({ url, headers, connections, seconds }: Load): Promise<Slice> {
+async function runWrk({ url, headers, cookies, connections, seconds }: Load): Promise<Slice> {
   const args = ['wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--latency']
   for (const [name, value] of Object.entries(headers)) args.push('-H', `${name}: ${value}`)
-  const [program = '', ...rest] = pinned(OTHER_CORE, [...args, url])
-  const { stdout } = await promisify(execFile)(program, rest)
-  return readWrk(stdout)
+  const script = new URL('cookies.lua', import.meta.url).pathname
+  const [program = '', ...rest] = pinned(OTHER_CORE, [...args, '-s', script, url])
+  const directory = await mkdtemp(join(tmpdir(), 'sidegate-bench-load-'))
+  try {
+    const file = join(directory, 'cookies')
+    await writeFile(file, `${cookies.join('\n')}\n`)
+    const env = { ...process.env, SIDEGATE_BENCH_COOKIES: file }
+    const { stdout } = await promisify(execFile)(program, rest, { env })
+    return readWrk(stdout)
+  } finally {
+    await rm(directory, { recursive: true })
+  }
 }
 
 /** Reads wrk's report. */
@@ -45,10 +59,11 @@ export function readWrk(text: string): Slice {
   return { requests, requestsPerSecond, p50Microseconds: latency('50'), p99Microseconds: latency('99') }
 }
 
-async function runAutocannon({ url, headers, connections, seconds }: Load): Promise<Slice> {
+async function runAutocannon({ url, headers, cookies, connections, seconds }: Load): Promise<Slice> {
   const program = new URL('../node_modules/autocannon/autocannon.js', import.meta.url).pathname
   const args = ['--json', '--no-progress', '-c', String(connections), '-d', String(seconds)]
-  for (const [name, value] of Object.entries(headers)) args.push('-H', `${name}=${value}`)
+  for (const [name, value] of Object.entries({ ...headers, Cookie: cookies[0] ?? '' }))
+    args.push('-H', `${name}=${value}`)
   const [command = '', ...rest] = pinned(OTHER_CORE, [process.execPath, program, ...args, url])
   const { stdout } = await promisify(execFile)(command, rest)
   // autocannon's own report: https://github.com/mcollina/autocannon#autocannonopts-cb

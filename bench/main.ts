@@ -5,10 +5,16 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { hottest } from './profile.ts'
 import { circumstances, type Report, renderTable } from './report.ts'
+import { latency } from './scenarios/latency.ts'
 import { proxiedGet } from './scenarios/proxied-get.ts'
+import { start } from './scenarios/start.ts'
 import type { Settings } from './settings.ts'
 
-const scenarios = new Map<string, (settings: Settings) => Promise<Report>>([['proxied-get', proxiedGet]])
+const scenarios = new Map<string, (settings: Settings) => Promise<Report>>([
+  ['proxied-get', proxiedGet],
+  ['latency', latency],
+  ['start', start],
+])
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

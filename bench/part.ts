@@ -40,12 +40,14 @@ export interface PartOptions {
 export class Part implements AsyncDisposable {
   readonly name: string
   readonly #child: ChildProcess
+  readonly #outputFile: string | undefined
   readonly startedAt = performance.now()
 
   constructor({ name, command, core, outputFile, env }: PartOptions) {
     const [program = '', ...args] = pinned(core, command)
     const output = openSync(outputFile ?? '/dev/null', 'a')
     this.name = name
+    this.#outputFile = outputFile
     this.#child = spawn(program, args, { stdio: ['ignore', output, output], env: { ...process.env, ...env } })
     this.#child.on('error', () => {}) // told by `answering`, which then finds no process
   }
@@ -65,7 +67,8 @@ export class Part implements AsyncDisposable {
       if (status < 500) return performance.now() - this.startedAt
       await wait(10)
     }
-    throw new Error(`${this.name} does not answer at ${url} (exit code ${this.#child.exitCode})`)
+    const output = this.#outputFile === undefined ? '' : readFileSync(this.#outputFile, 'utf8').slice(-2_000)
+    throw new Error(`${this.name} does not answer at ${url} (exit code ${this.#child.exitCode})\n${output}`)
   }
 
   /** CPU time of the process and its children so far, in microseconds, from the scheduler's own books. */

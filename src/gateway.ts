@@ -17,6 +17,7 @@ import { OpenStreams } from './proxy/open-streams.ts'
 import { registerProxy } from './proxy/proxy.ts'
 import { RouteTable } from './proxy/route-table.ts'
 import { Upstreams } from './proxy/upstream.ts'
+import { acceptUpgrades, isHandshake, takesUpgrade } from './proxy/websocket.ts'
 import { registerCallback } from './routes/callback.ts'
 import { EndpointTable } from './routes/endpoints.ts'
 import { EventStreams, registerEvents } from './routes/events.ts'
@@ -150,6 +151,7 @@ function createServer({ config, log }: GatewayOptions, failures: FailureOptions)
     headersTimeout: HEADERS_TIMEOUT_MS,
     // Whole uploads may take long; what is idle is cut by the proxy's own limits.
     requestTimeout: 0,
+    shouldUpgradeCallback: takesUpgrade,
     // Of more fields Node would silently drop some: the judge counts them instead.
     maxHeadersCount: 0,
   }
@@ -168,6 +170,7 @@ function createServer({ config, log }: GatewayOptions, failures: FailureOptions)
   }) as unknown as FastifyInstance // the same interface over http and https
   app.server.maxHeadersCount = 0
   app.decorateRequest('judged', null)
+  acceptUpgrades(app)
   return app
 }
 
@@ -196,7 +199,7 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
         reply.raw.setHeader(name, value)
       }
     }
-    const judged = await judge.judge(request.raw, 'request')
+    const judged = await judge.judge(request.raw, isHandshake(request.raw) ? 'websocket' : 'request')
     request.judged = judged
     if (judged.verdict === 'preflight') {
       return reply

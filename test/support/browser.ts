@@ -73,6 +73,8 @@ export class Browser implements Disposable {
   readonly #agent = new Agent({ keepAlive: true })
   /** Every request of every tab, in order. */
   readonly hops: Hop[] = []
+  /** The way back: an answer reaches the browser, cookies and all, when this has resolved. */
+  network: (request: { readonly method: string; readonly url: URL }) => Promise<void> = () => Promise.resolve()
 
   constructor(options: { now?: () => number } = {}) {
     this.jar = new CookieJar(options.now ?? Date.now)
@@ -110,6 +112,7 @@ export class Browser implements Disposable {
         request.on('error', reject).end(body)
       },
     )
+    await this.network({ method, url })
     for (const field of (context && answer.headers['set-cookie']) ?? [])
       this.jar.set(field, url, context?.set ?? 'strict')
     const hop: Hop = { method, url: url.href, sent, status: answer.status, headers: answer.headers }

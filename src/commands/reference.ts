@@ -96,5 +96,5 @@ function defaultOf(schema: JsonSchema): string {
 }
 
 function table(lines: readonly string[]): string {
-  return `| key | default | |\n| --- | --- | --- |\n${lines.join('\n')}\n`
+  return `| key | default | meaning |\n| --- | --- | --- |\n${lines.join('\n')}\n`
 }

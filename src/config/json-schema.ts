@@ -88,8 +88,5 @@ export function takesText(path: ConfigPath): boolean {
 
 /** Whether anything may stand here, as in the members of `provider.metadata`. */
 export function takesAnything(path: ConfigPath): boolean {
-  return (
-    path.length > 0 &&
-    schemasAt(path).some(isAnything)
-  )
+  return path.length > 0 && schemasAt(path).some(isAnything)
 }

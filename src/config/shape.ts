@@ -127,7 +127,11 @@ const provider = z
       .optional()
       .meta({ description: 'Resource indicators (RFC 8707) of every login.' }),
     authorizationDetails: z
-      .array(z.looseObject({ type: text }))
+      .array(
+        z.looseObject({
+          type: text.meta({ description: 'Type of the authorization asked for; its other members stand beside it.' }),
+        }),
+      )
       .min(1)
       .optional()
       .meta({ description: 'Rich authorization requests (RFC 9396) of every login.' }),

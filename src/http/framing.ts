@@ -1,22 +1,27 @@
 /** What RFC 9112 tells a gateway to refuse and Node's parser lets through; judged before anything else. */
 import { isIPv6 } from 'node:net'
 import { BffError } from '../errors.ts'
+import { hasMalformedLine } from './request-line.ts'
 
 /** The parts of an IncomingMessage that are looked at. */
 export interface RawRequest {
   readonly httpVersion: string
   /** Names and values in turn, as sent. */
   readonly rawHeaders: readonly string[]
+  readonly socket?: object
 }
 
 /** Names are counted, not bytes: a few thousand empty fields fit into any byte limit and cost time everywhere. */
 const MOST_FIELDS = 500
 
+/** Where one message ends and the next begins may be seen differently after this: no more of this connection. */
+const CLOSES = { headers: { connection: 'close' } }
+
 /** A registered name or an IPv4 address, or something in brackets; then a port. Stricter than RFC 3986 §3.2.2. */
 const AUTHORITY = /^(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9._])?|\[([0-9A-Fa-f:.]{2,45})\])(?::(\d{1,5}))?$/
 
 /**
- * Exactly one well-formed Host (RFC 9112 §3.2; Node keeps the first of several), version 1.1 or 1.0 (Node takes
+ * A well-formed request line, where lines are watched; exactly one well-formed Host (RFC 9112 §3.2; Node keeps the first of several), version 1.1 or 1.0 (Node takes
  * HTTP/0.9 and HTTP/2.0 lines), and a Transfer-Encoding only as `chunked` alone, once, in HTTP/1.1 and without a
  * Content-Length (§6.1). The rest of the framing is llhttp's work.
  *
@@ -24,9 +29,10 @@ const AUTHORITY = /^(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9._])?|\[([0
  */
 export function checkFraming(raw: RawRequest): void {
   if (raw.httpVersion !== '1.1' && raw.httpVersion !== '1.0') throw invalid('the HTTP version is not 1.1 or 1.0')
+  if (hasMalformedLine(raw)) throw invalid('the request line is malformed')
   const fields = raw.rawHeaders
   if (fields.length > 2 * MOST_FIELDS) {
-    throw new BffError('headers_too_large', `the request has more than ${MOST_FIELDS} header fields`)
+    throw new BffError('headers_too_large', `the request has more than ${MOST_FIELDS} header fields`, CLOSES)
   }
 
   let host: string | undefined
@@ -64,5 +70,5 @@ function isAuthority(host: string): boolean {
 }
 
 function invalid(detail: string): BffError {
-  return new BffError('invalid_request', detail)
+  return new BffError('invalid_request', detail, CLOSES)
 }

@@ -11,6 +11,7 @@ import { takeFormsAndJson } from './http/form.ts'
 import { Judge, type Judged, type Place } from './http/judge.ts'
 import { Pages } from './http/pages.ts'
 import { RateLimiter } from './http/rate-limit.ts'
+import { watchRequestLines } from './http/request-line.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
 import type { OidcProvider } from './oidc/provider.ts'
 import { OpenStreams } from './proxy/open-streams.ts'
@@ -169,6 +170,7 @@ function createServer({ config, log }: GatewayOptions, failures: FailureOptions)
     clientErrorHandler: (error, socket) => answerClientError(error, socket, { ...failures, log }),
   }) as unknown as FastifyInstance // the same interface over http and https
   app.server.maxHeadersCount = 0
+  watchRequestLines(app.server)
   app.decorateRequest('judged', null)
   acceptUpgrades(app)
   return app

@@ -16,8 +16,10 @@ async function judging(): Promise<Server> {
   server.on('upgrade', (request, socket) => {
     const code = codeOf(() => checkFraming(request)) ?? 'fine'
     // Whatever the client says from now on is echoed: no byte of it may have been taken away.
-    socket.write(`upgrade is ${code}\n`)
-    setImmediate(() => socket.pipe(socket))
+    setImmediate(() => {
+      socket.write(`upgrade is ${code}, ${socket.listenerCount('data')} others listen\n`)
+      socket.pipe(socket)
+    })
   })
   watchRequestLines(server)
   server.listen(0, '127.0.0.1')
@@ -50,6 +52,7 @@ test.each([
   ['two spaces in front of the target', 'GET  /x HTTP/1.1'],
   ['two spaces behind the target', 'GET /x  HTTP/1.1'],
   ['many spaces', 'GET    /x    HTTP/1.1'],
+  ['two spaces, behind an empty line', '\r\nGET  /x HTTP/1.1'],
 ])('a request line with %s is refused (PX-10)', async (_, line) => {
   const server = await judging()
   expect(await talk(server, [`${line}\r\n${host}`, '/x is'])).toContain('/x is invalid_request')
@@ -118,7 +121,7 @@ test('after an upgrade the connection belongs to its new owner, byte for byte', 
     ['GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nHost: a\r\n\r\n', 'upgrade is fine'],
     ['GET   anything   goes\r\n', 'GET   anything   goes\r\n'],
   )
-  expect(heard).toBe('upgrade is fine\nGET   anything   goes\r\n')
+  expect(heard).toBe('upgrade is fine, 0 others listen\nGET   anything   goes\r\n')
 })
 
 test('an upgrade with a malformed line is refused like a request', async () => {

@@ -60,7 +60,7 @@ export class Part implements AsyncDisposable {
   async answering(url: string): Promise<number> {
     while (performance.now() - this.startedAt < START_TIMEOUT_MS) {
       if (this.#child.exitCode !== null || this.pid === 0) break
-      const status = await fetch(url, { redirect: 'manual' }).then(
+      const status = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(1_000) }).then(
         (response) => response.status,
         () => 599,
       )

@@ -149,7 +149,8 @@ export class Connection {
   ): client.Configuration {
     const { clientId, idTokenSignedResponseAlg, clockTolerance, tls } = this.#config
     const configuration = new client.Configuration(
-      metadata,
+      // A signed userinfo answer is pinned to the one algorithm too; without this the library refuses any, or takes all.
+      { ...metadata, userinfo_signing_alg_values_supported: [idTokenSignedResponseAlg] },
       clientId,
       {
         [client.clockSkew]: Math.round((this.now() - Date.now()) / 1_000),
@@ -183,6 +184,14 @@ export class Connection {
       const reason = error instanceof Error ? error.message : 'unknown'
       this.log.warn({ provider: this.name, hint, reason }, 'a token could not be revoked')
     }
+  }
+
+  /**
+   * Gives way to a new connection. The back channel stays open: a login under way has more calls to make, and a grant
+   * must not be lost. Its idle sockets close by themselves within seconds.
+   */
+  retire(): void {
+    this.metadata.close()
   }
 
   close(): void {

@@ -92,6 +92,13 @@ export class Metadata {
     return await this.#load()
   }
 
+  /** Reads it again now. A failure is logged and leaves the last good copy in place. */
+  async reread(): Promise<void> {
+    await this.#load().catch(() => {
+      // Said in the log by whoever read it.
+    })
+  }
+
   close(): void {
     this.#isClosed = true
     clearTimeout(this.#timer)

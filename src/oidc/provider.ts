@@ -143,7 +143,7 @@ export class OidcProvider {
       } else {
         const before = this.#connection
         this.#connection = this.#connect(config, before)
-        before.close()
+        before.retire()
         if (this.#isStarted) this.#connection.metadata.start()
       }
       log.info({ provider: this.name, changed }, 'the provider’s configuration has been read again')

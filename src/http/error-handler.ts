@@ -1,6 +1,6 @@
-/** The only place that writes an answer to a failure, for Fastify's requests and for raw sockets alike. */
+/** The only place that writes an answer to a failure, for requests and for what never became one. */
 import { randomUUID } from 'node:crypto'
-import { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingHttpHeaders, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { BffError, type FailureCode } from '../errors.ts'
@@ -92,22 +92,6 @@ export function sendFailure(
   }
   // As bytes: to a text Fastify adds a charset, which JSON has none of (RFC 8259 §11).
   return reply.code(answer.status).send(Buffer.from(answer.body))
-}
-
-/** Answers a refused upgrade on its socket, which no response object belongs to, and closes it. */
-export function answerFailure(
-  thrown: unknown,
-  raw: Pick<IncomingMessage, 'method' | 'url' | 'headers'>,
-  socket: Duplex,
-  options: FailureOptions & { readonly log: Log; readonly requestId?: string },
-): void {
-  const error = failureOf(thrown)
-  const requestId = options.requestId ?? randomUUID()
-  logFailure(options.log, error, requestId)
-  writeAnswer(
-    socket,
-    describe(error, { requestId, method: raw.method, target: raw.url, headers: raw.headers }, options),
-  )
 }
 
 /** Connections that end with the answer that is under way on them. */

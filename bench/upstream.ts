@@ -54,7 +54,8 @@ export async function startNginxProxy(
 
 async function nginxCommand(nginx: string, file: string, http: readonly string[]): Promise<string[]> {
   const lines = [
-    'daemon off; worker_processes 1; pid /dev/null; error_log /dev/null;',
+    // Not /dev/null: nginx deletes its pid file when it stops, and as root it could.
+    `daemon off; worker_processes 1; pid ${file}.pid; error_log /dev/null;`,
     'events { worker_connections 4096; }',
     'http {',
     'access_log off; keepalive_requests 100000000; keepalive_timeout 3600s;',

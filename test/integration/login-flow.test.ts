@@ -78,7 +78,7 @@ test('the app learns who is signed in and for how long, by the allow-list of cla
   for (const token of world.provider.issued) expect(answer.text).not.toContain(token)
 })
 
-test('an API call carries the access token, none of our cookies and nothing that the page put in their place (PX-04, PX-06)', async () => {
+test('an API call carries the access token and nothing else of ours, nor what the page put in its place (ID-13, PX-04, PX-06)', async () => {
   const world = await start()
   const { browser, tab } = await world.signedIn()
   browser.jar.set('theme=dark; Path=/', new URL(world.url), 'strict')
@@ -92,7 +92,9 @@ test('an API call carries the access token, none of our cookies and nothing that
   const { method, url, headers, body } = world.upstream.last
   expect(answer.status).toBe(200)
   expect({ method, url, body }).toEqual({ method: 'POST', url: '/api/orders?page=2', body: 'one order' })
-  expect(headers.authorization).toBe(`Bearer ${world.provider.issued[0]}`)
+  const [accessToken, refreshToken = '', idToken = ''] = world.provider.issued
+  expect(headers.authorization).toBe(`Bearer ${accessToken}`)
+  for (const token of [refreshToken, idToken]) expect(JSON.stringify(headers)).not.toContain(token)
   expect(headers.cookie).toBe('theme=dark')
   expect(headers['x-user']).toBeUndefined()
   expect(headers.via).toBe('1.1 sidegate')

@@ -120,7 +120,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   await app.register(async (scope) => registerEndpoints(scope, options, loginOptions, streams), {
     prefix: config.basePath,
   })
-  const proxyStreams = new OpenStreams({ manager: options.manager, metrics, now: options.now })
+  const proxyStreams = new OpenStreams({ manager: options.manager, metrics })
   await registerProxy(app, {
     config,
     cookies,

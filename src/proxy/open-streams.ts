@@ -10,17 +10,11 @@ export interface StreamOwner {
 }
 
 export interface OpenStreamsOptions {
-  readonly manager: Pick<SessionManager, 'onSessionEvent' | 'peek' | 'idleExpiresAt'>
+  readonly manager: Pick<SessionManager, 'onSessionEvent' | 'peek'>
   readonly metrics?: Pick<Metrics, 'openStreams'> | undefined
-  readonly now: () => number
 }
 
 export type StreamEnd = 'session_ended' | 'shutdown'
-
-/** Node's timers hold 31 bits. */
-const LONGEST_TIMER_MS = 2_147_483_647
-/** How soon a store that could not answer is asked again. */
-const ASK_AGAIN_MS = 5_000
 
 /** Made once; every stream of the proxy is registered here. */
 export class OpenStreams {
@@ -66,36 +60,23 @@ export class OpenStreams {
   }
 
   #watch(owner: StreamOwner, ended: () => void): () => void {
-    const { manager, now } = this.#options
-    const unsubscribe = manager.onSessionEvent(owner.session.ref, (event) => {
-      if (event.type === 'ended') ended()
-    })
-    // Nobody announces that a session has grown old: the stream looks when it may have, and again if it has not.
-    const lookAt = (at: number): void => {
-      if (!isWatching) return
-      timer = setTimeout(() => void look(), Math.min(Math.max(at - now(), 0), LONGEST_TIMER_MS))
-      timer.unref()
-    }
-    const look = async (): Promise<void> => {
-      if (!isWatching) return
-      if (now() >= owner.session.expiresAt) return ended()
-      try {
-        const session = await manager.peek(owner.sessionCookie)
-        if (!session) return ended()
-        lookAt(Math.min(manager.idleExpiresAt(session), session.expiresAt))
-      } catch {
-        // "Cannot tell" is not "ended": until the absolute end the stream has the benefit of the doubt.
-        lookAt(Math.min(now() + ASK_AGAIN_MS, owner.session.expiresAt))
-      }
-    }
-    // At once for the first time: the session may have ended while the upstream was still being asked.
-    let timer: NodeJS.Timeout | undefined
-    let isWatching = true
-    void look()
-    return () => {
-      isWatching = false
-      clearTimeout(timer)
-      unsubscribe()
-    }
+    const { manager } = this.#options
+    const { session, sessionCookie } = owner
+    const unsubscribe = manager.onSessionEvent(
+      session.ref,
+      (event) => {
+        if (event.type === 'ended') ended()
+      },
+      session.expiresAt,
+    )
+    // The session may have ended while the upstream was still being asked: that event is gone.
+    manager.peek(sessionCookie).then(
+      (found) => {
+        if (!found) ended()
+      },
+      // "Cannot tell" is not "ended". The manager goes on watching and says so when it can.
+      () => {},
+    )
+    return unsubscribe
   }
 }

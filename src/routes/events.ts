@@ -15,6 +15,9 @@ const WARNING_MS = 60_000
 const MOST_STREAMS = 8
 /** A reader that takes nothing is cut off before its backlog grows. */
 const MOST_BACKLOG_BYTES = 65_536
+const LOOK_AGAIN_MS = 5_000
+/** Node's timers hold 31 bits. */
+const LONGEST_TIMER_MS = 2_147_483_647
 
 export interface EventsOptions extends SessionRoutesOptions {
   readonly manager: SessionRoutesOptions['manager'] & Pick<SessionManager, 'peek' | 'onSessionEvent'>
@@ -120,19 +123,17 @@ class EventStream {
       this.#send('expiring', { expiresInSeconds: Math.floor((end - now) / 1_000) })
     }
     const next = end - now > WARNING_MS ? end - WARNING_MS - now : Math.max(1_000, end - now)
-    this.#warning = setTimeout(() => void this.#look(), Math.min(next, 2 ** 31 - 1)).unref()
+    this.#warning = setTimeout(() => void this.#look(), Math.min(next, LONGEST_TIMER_MS)).unref()
   }
 
   async #look(): Promise<void> {
     try {
       const session = await this.#options.manager.peek(this.#sessionCookie)
-      if (session) return this.#watchEnd(session)
-      const reason = this.#options.now() >= this.#session.expiresAt ? 'absolute_timeout' : 'idle_timeout'
-      this.#send('ended', { reason })
-      this.#finish()
+      // One that has ended is told of by the manager.
+      if (session && this.#unsubscribe) this.#watchEnd(session)
     } catch {
       // The store does not answer: that ends nobody's session. Look again.
-      this.#warning = setTimeout(() => void this.#look(), 5_000).unref()
+      this.#warning = setTimeout(() => void this.#look(), LOOK_AGAIN_MS).unref()
     }
   }
 

@@ -4,7 +4,7 @@
 export const pageStyle = `
 :root {
   color-scheme: light dark;
-  --ground: #f3f5f8; --card: #ffffff; --edge: #dfe4ec; --text: #17202e; --quiet: #4a5568;
+  --ground: #f3f5f8; --card: #ffffff; --edge: #dfe4ec; --text: #17202e; --quiet: #465164;
   --accent: #1d4ed8; --accent-over: #1e40af; --on-accent: #ffffff; --mark: #1d4ed8; --mark-ground: #e6edfd;
 }
 @media (prefers-color-scheme: dark) {
@@ -45,7 +45,8 @@ p { margin: 0; color: var(--quiet); text-wrap: pretty; }
 .link { color: var(--accent); padding: .25rem; align-self: center; text-underline-offset: .2em; }
 a:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; border-radius: .625rem; }
 dl { margin: 0; display: flex; flex-wrap: wrap; justify-content: center; gap: .125rem 1rem; }
-dl div { display: flex; gap: .375rem; }
+dl div { display: flex; flex-wrap: wrap; justify-content: center; gap: 0 .375rem; }
+dt { white-space: nowrap; }
 dd { margin: 0; font-family: ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 @media (max-width: 30rem) { main { padding: 1.75rem 1.25rem 1.25rem; } h1 { font-size: 1.375rem; } }
 @media (forced-colors: active) { main, .button { border: 1px solid; } }

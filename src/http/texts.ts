@@ -38,7 +38,7 @@ const failures: Readonly<Record<FailureCode, FailureText>> = {
   csrf_rejected: {
     heading: 'This request was stopped',
     explanation:
-      'It came from another site, or from a place that we cannot tell. To protect your account nothing was done.',
+      'It came from another site, or from a place that we do not know. To protect your account, nothing was done.',
     action: 'home',
   },
   forbidden: {

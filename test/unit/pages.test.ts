@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { failureCodes } from '../../src/errors.ts'
 import { escaped, type Page, Pages } from '../../src/http/pages.ts'
+import { pageStyle } from '../../src/http/page-style.ts'
 import { texts } from '../../src/http/texts.ts'
 
 const config = {
@@ -107,4 +108,35 @@ test('no value leaves its place in the page', () => {
     }),
   )
   expect(escaped(`<a href="x" title='y'>&`)).toBe('&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;')
+})
+
+describe('colours', () => {
+  const [light = '', dark = ''] = [...pageStyle.matchAll(/:root \{([^}]*)\}/g)].map(([, body]) => body)
+
+  function luminance(scheme: string, name: string): number {
+    const hex = new RegExp(`--${name}: #([0-9a-f]{6});`).exec(scheme)?.[1] ?? expect.unreachable(`no colour ${name}`)
+    const [r = 0, g = 0, b = 0] = [0, 2, 4].map((at) => {
+      const part = Number.parseInt(hex.slice(at, at + 2), 16) / 255
+      return part <= 0.040_45 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
+    })
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+  }
+
+  function contrast(scheme: string, one: string, other: string): number {
+    const [low = 0, high = 0] = [luminance(scheme, one), luminance(scheme, other)].toSorted((a, b) => a - b)
+    return (high + 0.05) / (low + 0.05)
+  }
+
+  test.each([
+    ['light', light],
+    ['dark', dark],
+  ])('%s: texts stand out by 7 to 1, controls by 4.5 to 1 (WCAG 1.4.3, 1.4.6)', (_, scheme) => {
+    expect(contrast(scheme, 'text', 'card')).toBeGreaterThan(7)
+    expect(contrast(scheme, 'quiet', 'card')).toBeGreaterThan(7)
+    expect(contrast(scheme, 'quiet', 'ground')).toBeGreaterThan(7)
+    expect(contrast(scheme, 'on-accent', 'accent')).toBeGreaterThan(4.5)
+    expect(contrast(scheme, 'on-accent', 'accent-over')).toBeGreaterThan(4.5)
+    expect(contrast(scheme, 'accent', 'card')).toBeGreaterThan(4.5)
+    expect(contrast(scheme, 'mark', 'mark-ground')).toBeGreaterThan(4.5)
+  })
 })

@@ -159,6 +159,15 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
   }
 
   onError(error: Error): void {
+    if (!this.#isConnected) {
+      // One of ours is a body that failed before there was a connection to send it on.
+      if (error instanceof BffError) this.#upstream.abandoned()
+      else this.#upstream.connectFailed()
+    }
+    this.#failed(error)
+  }
+
+  #failed(error: Error): void {
     if (this.#phase === 'over') return
     if (this.#phase === 'answering') {
       // Half an answer must not look like a whole one: no last chunk, no full length.
@@ -167,13 +176,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
       this.#response.destroy()
       return
     }
-    if (!this.#isConnected) {
-      this.#upstream.connectFailed()
-      if (this.#mayRetry(error)) {
-        this.#isRetry = true
-        this.#dispatch()
-        return
-      }
+    if (!this.#isConnected && this.#mayRetry(error)) {
+      this.#isRetry = true
+      this.#dispatch()
+      return
     }
     this.#fail(failureOf(error))
   }
@@ -279,7 +285,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     const abort = this.#abort
     if (abort) abort(error)
     // Not connected yet: undici will call `onConnect` or `onError`, and finds the exchange over.
-    else this.onError(error)
+    else this.#failed(error)
   }
 
   #fail(error: BffError): void {

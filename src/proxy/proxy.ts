@@ -19,7 +19,7 @@ import { Exchange } from './exchange.ts'
 import type { StreamOwner } from './open-streams.ts'
 import { ProxiedRoute, type ProxiedRouteOptions } from './proxied-route.ts'
 import type { Route, RouteTable } from './route-table.ts'
-import { acceptUpgrades, checkHandshake, checkOtherUpgrade, isHandshake, openWebSocket } from './websocket.ts'
+import { checkHandshake, checkOtherUpgrade, isHandshake, openWebSocket } from './websocket.ts'
 
 /** `Authorization` and what belongs to it for one request, names and values in turn. */
 export type Credentials = (
@@ -56,7 +56,6 @@ export async function registerProxy(
     proxied.set(route, one)
     await app.register(async (scope) => registerRoute(scope, one, options))
   }
-  acceptUpgrades(app)
   app.addHook('onClose', () => options.upstreams.close())
   return proxied
 }

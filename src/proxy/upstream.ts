@@ -36,6 +36,8 @@ export class Upstream {
   readonly #now: () => number
   readonly #waiting = new Map<Waiter, NodeJS.Timeout>()
   #inFlight = 0
+  /** Requests that have been dispatched and have no connection yet. */
+  #unconnected = 0
   #failures = 0
   #probeAt = 0
 
@@ -53,13 +55,13 @@ export class Upstream {
       // An exchange counts its own times: undici's first byte would count from the first byte of the request.
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: pinned(connectOptions(this.address, config), this.address, config.http2),
+      connect: this.#connector(connectOptions(this.address, config), config.http2),
     }
     this.#pool = new Pool(this.address.origin, { ...options, allowH2: config.http2 })
     this.#upgrades = config.http2
       ? new Pool(this.address.origin, {
           ...options,
-          connect: pinned(connectOptions(this.address, config), this.address, false),
+          connect: this.#connector(connectOptions(this.address, config), false),
         })
       : this.#pool
   }
@@ -111,20 +113,29 @@ export class Upstream {
     next.admitted()
   }
 
+  /** After this exactly one of `connected`, `connectFailed` and `abandoned` is called. */
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    this.#unconnected += 1
     const pool = options.upgrade ? this.#upgrades : this.#pool
     pool.dispatch(options, handler)
   }
 
   /** A request got a connection: the circuit closes. */
   connected(): void {
+    this.#unconnected -= 1
     this.#failures = 0
   }
 
   /** A connection could not be made. */
   connectFailed(): void {
+    this.#unconnected -= 1
     this.#failures += 1
     if (this.#failures === FAILURES_TO_OPEN) this.#probeAt = this.#now() + PROBE_EVERY_MS
+  }
+
+  /** A request was given up before it had a connection. */
+  abandoned(): void {
+    this.#unconnected -= 1
   }
 
   async close(): Promise<void> {
@@ -133,6 +144,20 @@ export class Upstream {
       waiter.refused(overloaded('the gateway stops'))
     }
     await Promise.all([this.#pool.destroy(), this.#upgrades.destroy()])
+  }
+
+  /**
+   * Checks the certificate against the upstream's configured name: undici would take it from the `Host` field, which
+   * with `preserveHost` is the public one. And makes no connection that nobody waits for: undici replaces that of a
+   * request that was aborted, so that clients that leave would open connections to an upstream that is stuck.
+   */
+  #connector(options: buildConnector.BuildOptions, allowH2: boolean): buildConnector.connector {
+    const connect = buildConnector({ ...options, allowH2 })
+    const { serverName } = this.address
+    return (target, callback) => {
+      if (this.#unconnected <= 0) queueMicrotask(() => callback(new Error('nobody waits for a connection'), null))
+      else connect(serverName === undefined ? target : { ...target, servername: serverName }, callback)
+    }
   }
 
   #isOpen(): boolean {
@@ -146,22 +171,6 @@ export class Upstream {
 
 function overloaded(detail: string): BffError {
   return new BffError('overloaded', detail, { retryAfterSeconds: 1 })
-}
-
-/**
- * A connector that checks the certificate against the upstream's configured name. undici takes the name from the
- * `Host` field, which with `preserveHost` is the public one.
- */
-function pinned(
-  options: buildConnector.BuildOptions,
-  address: UpstreamAddress,
-  allowH2: boolean,
-): buildConnector.connector {
-  const connect = buildConnector({ ...options, allowH2 })
-  const { serverName } = address
-  return serverName === undefined
-    ? connect
-    : (target, callback) => connect({ ...target, servername: serverName }, callback)
 }
 
 /** One `Upstream` for all routes whose connections are made alike. */

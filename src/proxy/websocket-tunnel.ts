@@ -5,6 +5,8 @@ import { closeFrame, FrameFollower } from './frame-follower.ts'
 
 /** How long both sides may take to say goodbye. */
 const GOODBYE_MS = 5_000
+/** A side that takes no byte for so long is not there any more; nor would we hear of the other, which is not read. */
+const STALLED_MS = 60_000
 
 export interface TunnelOptions {
   readonly client: Duplex
@@ -22,6 +24,7 @@ interface Way {
   readonly frames: FrameFollower
   /** Our Close frame, once it is to be sent; `sent` when it has been. */
   goodbye: Buffer | 'sent' | undefined
+  stalled: NodeJS.Timeout | undefined
 }
 
 /**
@@ -40,8 +43,8 @@ export class WebSocketTunnel {
     const { client, upstream, idleMs } = options
     this.#options = options
     this.#ways = [
-      { from: upstream, to: client, frames: new FrameFollower(), goodbye: undefined },
-      { from: client, to: upstream, frames: new FrameFollower(), goodbye: undefined },
+      { from: upstream, to: client, frames: new FrameFollower(), goodbye: undefined, stalled: undefined },
+      { from: client, to: upstream, frames: new FrameFollower(), goodbye: undefined, stalled: undefined },
     ]
     if (idleMs !== undefined) this.#idle = setTimeout(() => this.close(1001, 'idle'), idleMs)
     for (const way of this.#ways) this.#join(way)
@@ -63,7 +66,10 @@ export class WebSocketTunnel {
   #join(way: Way): void {
     const { from, to } = way
     from.on('data', (chunk: Buffer) => this.#hand(way, chunk))
-    to.on('drain', () => from.resume())
+    to.on('drain', () => {
+      clearTimeout(way.stalled)
+      from.resume()
+    })
     from.on('end', () => to.end())
     from.on('error', () => this.#destroy())
     from.on('close', () => {
@@ -80,7 +86,9 @@ export class WebSocketTunnel {
     const { frames, to, from, goodbye } = way
     if (goodbye === undefined) {
       frames.advance(chunk)
-      if (!to.write(chunk)) from.pause()
+      if (to.write(chunk)) return
+      from.pause()
+      way.stalled = setTimeout(() => this.#destroy(), STALLED_MS)
       return
     }
     if (goodbye !== 'sent') {
@@ -103,6 +111,9 @@ export class WebSocketTunnel {
   }
 
   #destroy(): void {
-    for (const { from } of this.#ways) from.destroy()
+    for (const { from, stalled } of this.#ways) {
+      clearTimeout(stalled)
+      from.destroy()
+    }
   }
 }

@@ -157,6 +157,8 @@ describe('time', () => {
     for (const client of clients) client.socket.destroy()
 
     await upstream.until(({ sockets }) => sockets.size === 0)
+    // Nor does undici make new ones in their place.
+    expect(upstream.connections).toBe(128)
   })
 
   test('a client that leaves in the middle of the answer frees the upstream', async () => {
@@ -227,7 +229,7 @@ describe('an upstream that cannot be reached', () => {
     now += 1_000
     const answers = await Promise.all([exchange(proxy.port, get('/api/1')), exchange(proxy.port, get('/api/2'))])
 
-    expect(answers.map(statusOf).toSorted()).toEqual([200, 503])
+    expect(new Set(answers.map(statusOf))).toEqual(new Set([200, 503]))
     expect(statusOf(await exchange(proxy.port, get('/api/3')))).toBe(200)
     back.closeAllConnections()
   })

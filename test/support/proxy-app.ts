@@ -15,13 +15,12 @@ import type { ProxyOptions } from '../../src/proxy/proxy.ts'
 import { RouteTable } from '../../src/proxy/route-table.ts'
 import type { Route } from '../../src/proxy/route-table.ts'
 import { Upstreams } from '../../src/proxy/upstream.ts'
-import { takesUpgrade } from '../../src/proxy/websocket.ts'
+import { acceptUpgrades, takesUpgrade } from '../../src/proxy/websocket.ts'
+import type { SessionEvent } from '../../src/session/events.ts'
 import type { Session } from '../../src/session/session.ts'
 import { silentLog } from '../../src/telemetry/log.ts'
 import { RawUpstream } from './upstream.ts'
 import type { RawResponder } from './upstream.ts'
-
-type SessionEvent = { readonly type: 'ended'; readonly reason: string } | { readonly type: 'refreshed' }
 
 export interface ProxyAppOptions {
   readonly routes: readonly object[]
@@ -55,14 +54,16 @@ export class ProxyApp implements AsyncDisposable {
     const manager = {
       onSessionEvent: (_ref: string, listener: (event: SessionEvent) => void) => {
         this.#listeners.add(listener)
-        return () => void this.#listeners.delete(listener)
+        return () => {
+          this.#listeners.delete(listener)
+        }
       },
       peek: async () => this.#session ?? undefined,
-      idleExpiresAt: (session: Session) => session.expiresAt,
     }
     this.#session = options.session === undefined ? sessionOf({}) : options.session
-    this.streams = new OpenStreams({ manager, now })
-    this.app = fastify({ http: { shouldUpgradeCallback: takesUpgrade } }) as unknown as FastifyInstance // http only
+    this.streams = new OpenStreams({ manager })
+    this.app = fastify({ http: { shouldUpgradeCallback: takesUpgrade } })
+    acceptUpgrades(this.app)
     this.app.decorateRequest('judged', null)
     this.app.setErrorHandler((error, _request, reply) => {
       const failure = error instanceof BffError ? error : new BffError('internal', String(error))

@@ -17,17 +17,23 @@ export class RawUpstream implements AsyncDisposable {
   readonly received: Buffer[] = []
   readonly sockets = new Set<Socket>()
   connections = 0
+  closed = 0
   readonly #server: Server
   readonly #waiting = new Set<() => void>()
 
-  private constructor(server: Server) {
+  private constructor(server: Server, event: string) {
     this.#server = server
-    server.on('connection', (socket: Socket) => this.#take(socket))
+    server.on(event, (socket: Socket) => this.#take(socket))
   }
 
-  /** Listens on a free port of loopback, or on a given server (TLS, a unix socket). */
-  static async start(respond: RawResponder = OK, server: Server = createServer(), path?: string): Promise<RawUpstream> {
-    const upstream = new RawUpstream(server)
+  /** Listens on a free port of loopback, or on a unix socket; a TLS server's connections come by another event. */
+  static async start(
+    respond: RawResponder = OK,
+    server: Server = createServer(),
+    path?: string,
+    event: 'connection' | 'secureConnection' = 'connection',
+  ): Promise<RawUpstream> {
+    const upstream = new RawUpstream(server, event)
     upstream.respond = respond
     if (path === undefined) server.listen(0, '127.0.0.1')
     else server.listen(path)
@@ -72,6 +78,7 @@ export class RawUpstream implements AsyncDisposable {
     socket.on('error', () => socket.destroy())
     socket.on('close', () => {
       this.sockets.delete(socket)
+      this.closed += 1
       this.#changed()
     })
     socket.on('data', (chunk: Buffer) => {

@@ -73,6 +73,8 @@ export class Browser implements Disposable {
   readonly #agent = new Agent({ keepAlive: true })
   /** Every request of every tab, in order. */
   readonly hops: Hop[] = []
+  /** Which server takes a request to this origin; the origin itself, unless there is a load balancer in between. */
+  connectTo: (origin: string) => string = (origin) => origin
   /** The way back: an answer reaches the browser, cookies and all, when this has resolved. */
   network: (request: { readonly method: string; readonly url: URL }) => Promise<void> = () => Promise.resolve()
 
@@ -95,6 +97,7 @@ export class Browser implements Disposable {
   ): Promise<Hop & { text: string }> {
     const cookie = context && this.jar.header(url, context.send)
     const sent: Record<string, string> = {
+      host: url.host,
       'user-agent': USER_AGENT,
       ...headers,
       ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }),
@@ -102,8 +105,10 @@ export class Browser implements Disposable {
     }
     const answer = await new Promise<{ status: number; headers: IncomingHttpHeaders; text: string }>(
       (resolve, reject) => {
-        const options = { method, headers: sent, agent: this.#agent, ...(signal ? { signal } : {}) }
-        const request = httpRequest(url, options, (response) => {
+        const { hostname: host, port } = new URL(this.connectTo(url.origin))
+        const path = url.pathname + url.search
+        const options = { host, port, path, method, headers: sent, agent: this.#agent, ...(signal ? { signal } : {}) }
+        const request = httpRequest(options, (response) => {
           let text = ''
           response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
           response.on('error', reject)

@@ -58,9 +58,15 @@ export class World implements AsyncDisposable {
     return first
   }
 
-  /** A new browser profile without cookies; closed with the world. */
+  /** A new browser profile without cookies; closed with the world. Where there are peers, they take turns. */
   browser(): Browser {
     const browser = new Browser({ now: () => this.clock.now() })
+    let turn = 0
+    browser.connectTo = (origin) => {
+      if (origin !== this.url) return origin
+      turn += 1
+      return this.instances[turn % this.instances.length]?.address ?? origin
+    }
     this.#browsers.push(browser)
     return browser
   }

@@ -102,7 +102,7 @@ test('a page is a fresh record: what one answer changes, the next does not see',
 test('no value leaves its place in the page', () => {
   fc.assert(
     fc.property(fc.string(), fc.string(), (requestId, retryUrl) => {
-      const { html } = pages.failure({ ...facts, requestId, retryUrl })
+      const { html } = pages.failure({ ...facts, requestId, retryUrl: `/x${retryUrl}` })
       const skeleton = (text: string) => text.match(/<[a-z/!][^>]*>/gi)?.map((tag) => tag.split(/[\s>]/, 1)[0])
       expect(skeleton(html)).toEqual(skeleton(pages.failure({ ...facts, requestId: 'x', retryUrl: 'y' }).html))
     }),

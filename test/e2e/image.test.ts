@@ -1,7 +1,7 @@
 /** The image without Docker: the Dockerfile's own steps by hand, then run as its user from a directory it cannot change. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -14,10 +14,10 @@ const context = new URL('../..', import.meta.url).pathname
 const user = 65_532
 let directory: string
 let app: string
+let node: string
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sidegate-image-'))
-  const { readFile } = await import('node:fs/promises')
   const [build, runtime] = parseDockerfile(await readFile(join(context, 'Dockerfile'), 'utf8'))
   if (!build || !runtime) throw new Error('the Dockerfile has not two stages')
   const stages = { '': context, build: join(directory, 'build') }
@@ -25,6 +25,9 @@ beforeAll(async () => {
   // Not its RUN: that takes npm out of the image, and here out of this machine.
   await perform(runtime, join(directory, 'runtime'), stages, { runs: false })
   app = join(directory, 'runtime/app')
+  // This Node may lie where only root can go.
+  node = join(directory, 'node')
+  await copyFile(process.execPath, node)
   await chmod(directory, 0o755)
   spawnSync('chmod', ['-R', 'a+rX,a-w', join(directory, 'runtime')])
 }, 300_000)
@@ -38,7 +41,7 @@ afterAll(async () => {
 const identity = process.getuid?.() === 0 ? { uid: user, gid: user } : {}
 
 function inImage(script: string, args: string[] = [], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  const child = spawn(process.execPath, [join(app, script), ...args], {
+  const child = spawn(node, [join(app, script), ...args], {
     ...identity,
     cwd: '/',
     env: { PATH: process.env['PATH'], NODE_ENV: 'production', ...env },
@@ -99,7 +102,7 @@ test('the demo, whose authorization server is not in the image, says where it ru
   const { code, output } = await finished(inImage('dist/main.js', ['demo']))
 
   expect(code).not.toBe(0)
-  expect(output).toContain('oidc-provider')
+  expect(output).toContain('npm run demo')
 })
 
 test('it starts without its authorization server, is healthy, and stops on SIGTERM with exit code 0 (R17, R25)', async () => {

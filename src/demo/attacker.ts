@@ -17,8 +17,8 @@ async function forge() {
     const response = await fetch(target + '/api/forged', { method: 'POST', mode: 'no-cors', credentials: 'include', body: 'amount=1000000' })
     const text = await response.text()
     if (text !== '') read = text
-  } catch (error) {
-    read = 'nothing: ' + error.message
+  } catch {
+    // The browser does not even show that there was an answer.
   }
   const after = await outcome()
   parent.postMessage({ forgery: { read, arrived: after.arrived - before.arrived, refused: after.refused - before.refused } }, target)

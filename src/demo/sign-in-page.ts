@@ -43,12 +43,13 @@ function page(title: string, body: string, options: { formTargets?: readonly str
   return {
     html: `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escape(title)}</title><style>${STYLE}</style></head>
+<title>${escape(title)}</title><link rel="icon" href="data:,"><style>${STYLE}</style></head>
 <body><main>${body}<footer>This is the demo’s own sign-in service, on another host than the app. It takes no password and keeps nothing.</footer></main>${script}</body></html>
 `,
     csp: [
       "default-src 'none'",
       `style-src ${hash(STYLE)}`,
+      'img-src data:',
       ...(options.script ? [`script-src ${hash(options.script)}`] : []),
       // Chromium holds the redirects that follow a form against this list too, so the client's origin is on it.
       `form-action ${["'self'", ...(options.formTargets ?? [])].join(' ')}`,

@@ -70,10 +70,11 @@ test('a visitor of `npm run demo` signs in, calls the API, cannot find a token, 
   const problems: string[] = []
   page.on('pageerror', (error) => problems.push(error.message))
   page.on('console', (message) => {
-    if (message.type() === 'error' && !message.text().includes('status of 401')) problems.push(message.text())
+    if (message.text().includes('Content Security Policy')) problems.push(message.text())
   })
 
-  await page.goto(demo.url)
+  const document = await page.goto(demo.url)
+  expect(document?.headers()['content-security-policy']).toContain("script-src 'self'; style-src 'self'")
   await page.getByText('Nobody is signed in', { exact: true }).waitFor()
   expect(await press(page, 'Call the API')).toBe(
     'Refused: nobody is signed in (401 login_required). The API was not called.',
@@ -95,8 +96,8 @@ test('a visitor of `npm run demo` signs in, calls the API, cannot find a token, 
   expect(await press(page, 'Refresh now')).toMatch(
     /^The gateway has new tokens, good for .*\. None of them came here\.$/,
   )
-  expect(await press(page, 'Forge a cross-site request')).toMatch(
-    /^Refused\. A page on http:\/\/localhost:\d+ sent a POST with your cookie\. The gateway answered 403 csrf_rejected, the API never saw it, and the hostile page could read nothing/,
+  expect(await press(page, 'Forge a request')).toMatch(
+    /^Refused\. A page on http:\/\/localhost:\d+ sent a POST with your cookie\. The gateway answered 403 csrf_rejected, the API never saw it, and the hostile page could read nothing\.$/,
   )
   expect(await page.locator('#verdict').textContent()).toBe(
     'No token anywhere. The session cookie is HttpOnly: the browser sends it, script cannot read it.',

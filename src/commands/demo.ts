@@ -136,7 +136,7 @@ async function started<Started>(start: Promise<Started>): Promise<Started> {
 }
 
 function welcome(config: Config): string {
-  const users = DEMO_USERS.map(({ claims }) => claims.name).join(' and ')
+  const users = DEMO_USERS.map(({ claims }) => claims.name).join(' or ')
   return `
   Sidegate demo
 

@@ -166,7 +166,7 @@ function createServer({ config, log }: GatewayOptions, failures: FailureOptions)
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     exposeHeadRoutes: true,
-    frameworkErrors: (error, request, reply) => sendFailure(error, request, reply, failures),
+    frameworkErrors: (error, request, reply) => void sendFailure(error, request, reply, failures),
     clientErrorHandler: (error, socket) => answerClientError(error, socket, { ...failures, log }),
   }) as unknown as FastifyInstance // the same interface over http and https
   app.server.maxHeadersCount = 0

@@ -27,6 +27,7 @@ export interface Instance {
   /** Where it listens itself; browsers use the world's `url`. */
   readonly address: string
   readonly managementUrl: string
+  readonly adminUrl: string | undefined
 }
 
 export class World implements AsyncDisposable {
@@ -178,7 +179,12 @@ async function addInstance(world: World, index: number): Promise<void> {
     now: () => clock.now(),
   })
   const addresses = await service.listen()
-  world.instances.push({ service, address: addresses.public, managementUrl: addresses.management })
+  world.instances.push({
+    service,
+    address: addresses.public,
+    managementUrl: addresses.management,
+    adminUrl: addresses.admin,
+  })
   await until(async () => {
     const body = await (await fetch(`${addresses.management}/readyz`)).text()
     return !body.includes('provider')

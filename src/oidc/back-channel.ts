@@ -55,6 +55,8 @@ export class Exchange {
   body: string | undefined
   /** The body, where it is a JSON object of whatever status. */
   json: Record<string, unknown> | undefined
+  /** What the server wants in the next proof (RFC 9449 §8); it may say so only in the answer that refuses. */
+  dpopNonce: string | undefined
   /** Why no answer came in. */
   failure: Error | undefined
   readonly #channel: BackChannel
@@ -82,6 +84,7 @@ export class Exchange {
       this.body = answer.body.toString()
       this.json = asJsonObject(this.body)
       this.headers = answer.headers
+      this.dpopNonce = answer.headers.get('dpop-nonce') ?? this.dpopNonce
       this.status = answer.status
     } catch (error) {
       this.failure = error instanceof Error ? error : new Error('the request failed')
@@ -164,9 +167,9 @@ export class BackChannel {
     }
   }
 
-  /** Open requests are cut off. */
+  /** Requests that are under way finish, each within its own time limit: a grant must not be lost to a shutdown (R23). */
   close(): void {
-    this.#agent.destroy().catch(() => {
+    this.#agent.close().catch(() => {
       // It is being thrown away: there is nobody left to tell.
     })
   }

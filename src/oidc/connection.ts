@@ -216,8 +216,7 @@ export class Connection {
     } catch (error) {
       return { exchange, error }
     } finally {
-      if (exchange.url !== undefined)
-        this.#nonces.learn(new URL(exchange.url).origin, exchange.headers?.get('dpop-nonce'))
+      if (exchange.url !== undefined) this.#nonces.learn(new URL(exchange.url).origin, exchange.dpopNonce)
     }
   }
 

@@ -211,6 +211,19 @@ export class TestProvider implements AsyncDisposable {
         Session: 28_800,
         Grant: 28_800,
       },
+      ...(resources && {
+        scopes: ['openid', 'offline_access', ...Object.values(known).flatMap((scopes) => scopes.split(' '))],
+        // Everyone consents to everything.
+        loadExistingGrant: async (ctx: ProviderContext) => {
+          const { client, session, provider, params } = ctx.oidc
+          if (!client || !session?.accountId) return undefined
+          const grant = new provider.Grant({ accountId: session.accountId, clientId: client.clientId })
+          grant.addOIDCScope(params?.['scope'] ?? 'openid')
+          for (const [resource, scopes] of Object.entries(known)) grant.addResourceScope(resource, scopes)
+          await grant.save()
+          return grant
+        },
+      }),
       ...configuration,
       features: {
         clientCredentials: { enabled: true },

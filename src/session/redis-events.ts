@@ -1,5 +1,6 @@
 /** Events between instances over Redis pub/sub, and the knowledge of whether they can be trusted to arrive. */
 import type { Redis } from 'ioredis'
+import { withoutCommand } from './redis-client.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { StoreEvent } from './store.ts'
 
@@ -93,7 +94,9 @@ export class RedisEvents {
       if (subscriber === this.#subscriber) this.#hear(message)
     })
     // What went wrong is told by the end of the connection; without a listener it would be thrown.
-    subscriber.on('error', (error) => this.#options.log.debug({ err: error }, 'subscription to session events failed'))
+    subscriber.on('error', (error) => {
+      this.#options.log.debug({ err: withoutCommand(error) }, 'subscription to session events failed')
+    })
     subscriber.on('end', () => this.#lost(subscriber))
     subscriber
       .connect()

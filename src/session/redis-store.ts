@@ -9,7 +9,7 @@ import type { RedisConfig } from '../config/schema.ts'
 import { BffError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { connectData, connectSubscriber, isInClear, type RedisClient } from './redis-client.ts'
+import { connectData, connectSubscriber, isInClear, type RedisClient, withoutCommand } from './redis-client.ts'
 import { RedisEvents } from './redis-events.ts'
 import type {
   DeleteConditions,
@@ -293,11 +293,9 @@ export class RedisStore implements SessionStore {
 
   #unavailable(error: unknown): BffError {
     this.#metrics?.storeErrors.inc()
-    // Arguments of the failed command: sealed records, and the password where it was AUTH.
-    if (error instanceof Error) Reflect.deleteProperty(error, 'command')
     const code = replyCode(error)
     const detail = code === 'OOM' ? 'Redis is full' : code ? `Redis refused: ${code}` : 'Redis did not answer'
-    return new BffError('store_unavailable', detail, { cause: error })
+    return new BffError('store_unavailable', detail, { cause: withoutCommand(error) })
   }
 
   /** Absent, not a record, or a record. Nothing of what is found goes to the log. */
@@ -330,11 +328,10 @@ export class RedisStore implements SessionStore {
   }
 
   #logError(error: Error): void {
-    Reflect.deleteProperty(error, 'command')
     const now = performance.now()
     if (this.#isClosed || now - this.#loggedAt < LOG_AGAIN_MS) return
     this.#loggedAt = now
-    this.#log.warn({ err: error }, 'the connection to Redis failed')
+    this.#log.warn({ err: withoutCommand(error) }, 'the connection to Redis failed')
   }
 
   async #setting(

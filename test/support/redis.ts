@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, constants } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -25,6 +25,8 @@ export interface RedisServer {
 export interface RedisServerOptions {
   /** Given to the server as they are; replaces nothing but what it repeats. */
   readonly args?: readonly string[]
+  /** The content of its configuration file, which it may rewrite (Sentinel does). */
+  readonly configuration?: string
   /** A port that was free a moment ago, to come back on the same one. */
   readonly port?: number
   /** Spoken instead of plain TCP: the port is not probed then, the caller waits itself. */
@@ -62,7 +64,10 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   const directory = await mkdtemp(join(tmpdir(), 'sidegate-redis-'))
   const port = options.port ?? (await freePort())
   const defaults = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', directory]
-  const child = spawn(redisServerPath(), [...defaults, ...(options.args ?? [])], {
+  const file = join(directory, 'redis.conf')
+  if (options.configuration !== undefined) await writeFile(file, options.configuration)
+  const first = options.configuration === undefined ? [] : [file]
+  const child = spawn(redisServerPath(), [...first, ...defaults, ...(options.args ?? [])], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let output = ''

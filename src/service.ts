@@ -1,7 +1,6 @@
 /** A whole Sidegate: built from a configuration, listening, drained and stopped. */
 import { once } from 'node:events'
 import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Config, ProviderConfig } from './config/schema.ts'
@@ -223,7 +222,7 @@ function providersOf(config: Config): [name: string, config: ProviderConfig][] {
 }
 
 function addressOf(app: FastifyInstance): string {
-  const address = app.server.address() as AddressInfo | string | null // listening, on a socket file or a port
+  const address = app.server.address()
   if (typeof address === 'string' || address === null) return address ?? ''
   const scheme = 'setSecureContext' in app.server ? 'https' : 'http'
   const host = address.address === '0.0.0.0' || address.address === '::' ? 'localhost' : address.address

@@ -1,4 +1,6 @@
 /** What the keys of a provider mean to each other: credentials, addresses, profiles. */
+import { createPrivateKey } from 'node:crypto'
+import type { JsonWebKey } from 'node:crypto'
 import { isLoopback, isProtected } from './network.ts'
 import { checkPair } from './rules.ts'
 import type { ConfigPath, Report } from './problem.ts'
@@ -173,6 +175,25 @@ function checkCredentials(provider: ProviderConfig, path: ConfigPath, report: Re
   if (provider.tls && Object.keys(provider.tls).length === 0)
     report([...path, 'tls'], 'is empty: write certFile and keyFile')
   if (method === 'client_secret_jwt') checkSecretLength(provider, path, report)
+  if (provider.privateKey !== undefined && !isPrivateKey(provider.privateKey)) {
+    report(
+      [...path, 'privateKey'],
+      'is neither a PEM private key nor a private JWK: make one with `sidegate keygen --client-jwk`',
+    )
+  }
+}
+
+function isPrivateKey(text: string): boolean {
+  try {
+    if (!text.trimStart().startsWith('{')) return createPrivateKey(text).type === 'private'
+    // Whatever it is, createPrivateKey judges it.
+    const value = JSON.parse(text) as JsonWebKey & { keys?: JsonWebKey[] }
+    const keys = value.keys ?? [value]
+    return keys.length > 0 && keys.every((key) => createPrivateKey({ key, format: 'jwk' }).type === 'private')
+  } catch {
+    // The reason may quote the key.
+    return false
+  }
 }
 
 /** RFC 7518 §3.2: a key for HS256 has at least as many bits as the hash (CF-02). */

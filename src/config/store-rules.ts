@@ -50,6 +50,8 @@ function checkRedis(config: ConfigValues, report: Report): void {
   checkPair(redis.tls, at('tls'), report)
   if (redis.url === undefined) return
 
+  // A unix socket: nothing of a host to judge.
+  if (redis.url.startsWith('/') || redis.url.startsWith('unix:///')) return
   const url = URL.parse(redis.url)
   if (!url || !['redis:', 'rediss:'].includes(url.protocol) || url.hostname === '') {
     report(at('url'), 'expected an address such as rediss://redis:6379/0')

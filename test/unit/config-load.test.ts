@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -226,7 +227,10 @@ describe('what comes out', () => {
       'privateKeyFile: client\n  clientAuthentication: private_key_jwt\n  profile: fapi2\n  dpop: true',
     )
 
-    expect(load({ text: changed }).config.provider?.idTokenSignedResponseAlg).toBe('PS256')
+    const key = generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()
+    const { config } = load({ text: changed, files: { client: key, keys: `${KEYS[0]}\n` } })
+
+    expect(config.provider?.idTokenSignedResponseAlg).toBe('PS256')
   })
 })
 

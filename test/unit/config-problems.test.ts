@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { ConfigError, formatPath, formatProblem } from '../../src/config/problem
 
 const SECRET = 'hunter2-do-not-print'
 const KEY = 'A'.repeat(43)
+const PRIVATE = `'${JSON.stringify(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }))}'`
 
 /** A configuration that is fine; each broken one below differs from it in one respect. */
 const parts = {
@@ -192,17 +194,25 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
   ],
   [
     'two ways to authenticate',
-    { provider: provider(`  clientSecret: ${SECRET}\n  privateKey: ${SECRET}`) },
+    { provider: provider(`  clientSecret: ${SECRET}\n  privateKey: ${PRIVATE}`) },
     '6:15 provider.privateKey',
     /contradicts client_secret_basic/,
   ],
   [
     'a secret for private_key_jwt',
     {
-      provider: provider(`  clientAuthentication: private_key_jwt\n  privateKey: ${SECRET}\n  clientSecret: ${SECRET}`),
+      provider: provider(
+        `  clientAuthentication: private_key_jwt\n  privateKey: ${PRIVATE}\n  clientSecret: ${SECRET}`,
+      ),
     },
     '7:17 provider.clientSecret',
     /contradicts private_key_jwt/,
+  ],
+  [
+    'a private key that is none',
+    { provider: provider(`  clientAuthentication: private_key_jwt\n  privateKey: ${SECRET}`) },
+    '6:15 provider.privateKey',
+    /neither a PEM private key nor a private JWK/,
   ],
   [
     'private_key_jwt without a key',
@@ -278,7 +288,7 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     'FAPI 2.0 without pushed requests (F2-02)',
     {
       provider: provider(
-        `  clientAuthentication: private_key_jwt\n  privateKey: ${SECRET}\n  profile: fapi2\n  dpop: true\n  pushedAuthorization: never`,
+        `  clientAuthentication: private_key_jwt\n  privateKey: ${PRIVATE}\n  profile: fapi2\n  dpop: true\n  pushedAuthorization: never`,
       ),
     },
     '9:24 provider.pushedAuthorization',
@@ -288,7 +298,7 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     'FAPI 2.0 without iss in answers (F2-03)',
     {
       provider: provider(
-        `  clientAuthentication: private_key_jwt\n  privateKey: ${SECRET}\n  profile: fapi2\n  dpop: true\n  metadata: { authorization_response_iss_parameter_supported: false }`,
+        `  clientAuthentication: private_key_jwt\n  privateKey: ${PRIVATE}\n  profile: fapi2\n  dpop: true\n  metadata: { authorization_response_iss_parameter_supported: false }`,
       ),
     },
     '9:63 provider.metadata.authorization_response_iss_parameter_supported',
@@ -298,7 +308,7 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     'FAPI 2.0 with RS256 (F2-04)',
     {
       provider: provider(
-        `  clientAuthentication: private_key_jwt\n  privateKey: ${SECRET}\n  profile: fapi2\n  dpop: true\n  idTokenSignedResponseAlg: RS256`,
+        `  clientAuthentication: private_key_jwt\n  privateKey: ${PRIVATE}\n  profile: fapi2\n  dpop: true\n  idTokenSignedResponseAlg: RS256`,
       ),
     },
     '9:29 provider.idTokenSignedResponseAlg',
@@ -306,7 +316,7 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
   ],
   [
     'FAPI 2.0 with plain bearer tokens (F2-05)',
-    { provider: provider(`  clientAuthentication: private_key_jwt\n  privateKey: ${SECRET}\n  profile: fapi2`) },
+    { provider: provider(`  clientAuthentication: private_key_jwt\n  privateKey: ${PRIVATE}\n  profile: fapi2`) },
     '2:1 provider.dpop',
     /F2-05/,
   ],

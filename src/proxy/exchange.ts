@@ -31,6 +31,8 @@ export interface ExchangeFacts {
   readonly fields: string[]
   /** For a handshake: called with the fields of the upstream's 101 and its socket; may throw a BffError. */
   readonly onUpgrade?: (raw: Buffer[], upstream: Duplex) => void
+  /** Asks for something else in place of an answer 404; called once the exchange has let go of everything. */
+  readonly onNotFound?: () => void
 }
 
 /** undici's handler for one request. Made, `start`ed, forgotten. */
@@ -108,6 +110,12 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     if (status > 599 || status === 101)
       throw new BffError('upstream_unavailable', 'the answer has a status that HTTP does not know')
     this.#route.observe(performance.now() - this.#startedAt)
+    if (status === 404 && this.#facts.onNotFound) {
+      this.#release()
+      process.nextTick(this.#facts.onNotFound)
+      this.#abort?.()
+      return false
+    }
     const fields = this.#route.responseHeaders.build(raw, this.#facts.owner !== null, ownVary(this.#response))
     this.#writeHead(status, fields)
     this.#resume = resume

@@ -128,11 +128,22 @@ function send(
     if (isHandshake(request.raw)) {
       openWebSocket(request, reply, { proxied, judged, target, fields, owner, metrics: options.metrics })
     } else {
-      new Exchange(proxied, request, reply, { target, fields, owner }).start()
+      const index = indexOf(proxied, judged, request.raw)
+      const onNotFound = (): void => {
+        if (index !== undefined) new Exchange(proxied, request, reply, { target: index, fields, owner }).start()
+      }
+      const asks = { target, fields, owner }
+      new Exchange(proxied, request, reply, index === undefined ? asks : { ...asks, onNotFound }).start()
     }
   }
   if (!isPromise(credentials)) return start(credentials)
   credentials.then(start).catch((error: unknown) => reply.send(error))
+}
+
+/** What a development server is asked for when it does not know a view of the app: history fallback, as files have it. */
+function indexOf({ route }: ProxiedRoute, judged: Judged, raw: IncomingMessage): string | undefined {
+  const isView = route.config.spa?.devServer !== undefined && judged.isNavigation && raw.method === 'GET'
+  return isView && judged.path.path !== `${route.path}/` ? route.target(`${route.path}/`) : undefined
 }
 
 /** What was judged for this request; fails when Fastify's router chose another route than the judge. */

@@ -7,13 +7,16 @@ import { Config } from '../../src/config/schema.ts'
 import { BffError } from '../../src/errors.ts'
 import { ClientAddresses } from '../../src/http/client-address.ts'
 import { CookieJar } from '../../src/http/cookies.ts'
+import { isNavigation } from '../../src/http/csrf.ts'
 import type { Judged } from '../../src/http/judge.ts'
 import { parseRequestTarget } from '../../src/http/request-path.ts'
+import { SecurityHeaders } from '../../src/http/security-headers.ts'
 import { OpenStreams } from '../../src/proxy/open-streams.ts'
 import { registerProxy } from '../../src/proxy/proxy.ts'
 import type { ProxyOptions } from '../../src/proxy/proxy.ts'
 import { RouteTable } from '../../src/proxy/route-table.ts'
 import type { Route } from '../../src/proxy/route-table.ts'
+import { registerSpa } from '../../src/proxy/spa.ts'
 import { Upstreams } from '../../src/proxy/upstream.ts'
 import { acceptUpgrades, takesUpgrade } from '../../src/proxy/websocket.ts'
 import type { SessionEvent } from '../../src/session/events.ts'
@@ -85,11 +88,12 @@ export class ProxyApp implements AsyncDisposable {
         path,
         session,
         sessionCookie: session ? 'c'.repeat(43) : undefined,
-        isNavigation: false,
+        isNavigation: isNavigation(request.headers),
         clientAddress: '127.0.0.1',
       } satisfies Judged<Route>
     })
-    this.#ready = registerProxy(this.app, {
+    const spa = registerSpa(this.app, { routes, security: new SecurityHeaders(config), log: silentLog, now })
+    const proxied = registerProxy(this.app, {
       config,
       routes,
       cookies: new CookieJar(config),
@@ -98,6 +102,7 @@ export class ProxyApp implements AsyncDisposable {
       streams: this.streams,
       ...(options.credentials && { credentials: options.credentials }),
     })
+    this.#ready = Promise.all([spa, proxied])
   }
 
   readonly #ready: Promise<unknown>

@@ -5,7 +5,9 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { hottest } from './profile.ts'
 import { circumstances, type Report, renderTable } from './report.ts'
+import { connections } from './scenarios/connections.ts'
 import { latency } from './scenarios/latency.ts'
+import { login } from './scenarios/login.ts'
 import { proxiedGet } from './scenarios/proxied-get.ts'
 import { start } from './scenarios/start.ts'
 import type { Settings } from './settings.ts'
@@ -14,6 +16,8 @@ const scenarios = new Map<string, (settings: Settings) => Promise<Report>>([
   ['proxied-get', proxiedGet],
   ['latency', latency],
   ['start', start],
+  ['login', login],
+  ['connections', connections],
 ])
 
 const { values, positionals } = parseArgs({

@@ -93,25 +93,22 @@ async function accept(
   fresh: TokenSet,
   isForSession: boolean,
 ): Promise<RefreshOutcome> {
-  // RFC 6749 §6: without a new refresh token the old one stays. The last raw ID token is the hint of a logout.
-  const tokens: TokenSet = {
-    ...fresh,
-    ...carried('refreshToken', fresh.refreshToken ?? session.tokens.refreshToken),
-    ...carried('idToken', fresh.idToken ?? session.tokens.idToken),
-  }
   try {
-    const claims = fresh.idToken === undefined ? undefined : await refreshedClaims(connection, metadata, session, fresh)
+    // Some servers answer with the very ID token of the login: it says nothing new and has long been judged.
+    const isNews = fresh.idToken !== undefined && fresh.idToken !== session.tokens.idToken
+    const claims = isNews ? await refreshedClaims(connection, metadata, session, fresh) : undefined
     const userinfo =
       connection.config.userinfo && isForSession
         ? await refreshedUserinfo(connection, metadata, session, fresh)
         : undefined
-    const keptIdToken = claims === undefined ? carried('idToken', session.tokens.idToken) : {}
-    return {
-      kind: 'refreshed',
-      tokens: { ...tokens, ...keptIdToken },
-      ...(claims && { claims }),
-      ...(userinfo && { userinfo }),
+    const tokens: TokenSet = {
+      ...fresh,
+      // RFC 6749 §6: without a new refresh token the old one stays.
+      ...carried('refreshToken', fresh.refreshToken ?? session.tokens.refreshToken),
+      // The last ID token that was verified is the hint of a logout.
+      ...carried('idToken', claims ? fresh.idToken : session.tokens.idToken),
     }
+    return { kind: 'refreshed', tokens, ...(claims && { claims }), ...(userinfo && { userinfo }) }
   } catch (error) {
     const reason = error instanceof Error ? error.message : 'unknown'
     connection.log.error({ provider: connection.name, reason }, 'a refresh answered for another identity')

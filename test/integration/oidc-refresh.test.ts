@@ -57,6 +57,16 @@ test('without a new refresh token and ID token the old ones stay (RF-02, R12)', 
   expect(outcome).not.toHaveProperty('claims')
 })
 
+test('the ID token of the login, sent again, is nothing new and no reason to sign anybody out', async () => {
+  const { provider, client, session } = await signedIn()
+  provider.idToken = () => session.tokens.idToken ?? ''
+
+  const outcome = refreshed(await client.refresh(session))
+
+  expect(outcome.tokens.idToken).toBe(session.tokens.idToken)
+  expect(outcome).not.toHaveProperty('claims')
+})
+
 test('a scope that is left out is the one of before (RF-07)', async () => {
   const { provider, client, session } = await signedIn()
   provider.tokenResponse = ({ scope: _none, ...body }) => body

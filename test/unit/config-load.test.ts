@@ -264,6 +264,8 @@ describe('places on the network', () => {
     ['127.0.0.1.example.com', false],
     ['notlocalhost', false],
     ['0.0.0.0', false],
+    ['10.0.0.1', false],
+    ['127.0.0.1.nip.io', false],
     ['[::ffff:127.0.0.1]', false],
   ])('%s is a loopback address: %s (CF-03)', (host, expected) => {
     expect(isLoopback(host)).toBe(expected)

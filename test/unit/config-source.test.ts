@@ -21,7 +21,7 @@ ${more}`
 }
 
 /** A directory with a configuration, and a source of it whose next change can be awaited. */
-function running(options: { secrets?: string } = {}) {
+function running(options: { secrets?: string; pollMs?: number } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'sidegate-'))
   const secrets = join(directory, options.secrets ?? '.')
   if (!options.secrets) {
@@ -37,7 +37,7 @@ function running(options: { secrets?: string } = {}) {
     for (const resolve of waiting.splice(0)) resolve()
   }
   const log: Log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
-  const source = new ConfigSource(file, { log, env: {}, pollMs: 200 })
+  const source = new ConfigSource(file, { log, env: {}, pollMs: options.pollMs ?? 200 })
   const changes: Config[] = []
   source.onChange((config) => changes.push(config))
   onTestFinished(() => {
@@ -84,7 +84,7 @@ test('a key added to the file of keys is picked up (CF-05, R28)', async () => {
 })
 
 test('a secret that Kubernetes exchanges by moving a link is picked up', async () => {
-  const { source, secrets, logged } = running({ secrets: 'mount' })
+  const { source, secrets, logged } = running({ secrets: 'mount', pollMs: 3_600_000 })
 
   const told = logged()
   mountVersion(secrets, '2')

@@ -17,6 +17,7 @@ import type { OidcProvider } from './oidc/provider.ts'
 import { OpenStreams } from './proxy/open-streams.ts'
 import { registerProxy } from './proxy/proxy.ts'
 import { RouteTable } from './proxy/route-table.ts'
+import { registerSpa } from './proxy/spa.ts'
 import { Upstreams } from './proxy/upstream.ts'
 import { acceptUpgrades, isHandshake, takesUpgrade } from './proxy/websocket.ts'
 import { registerCallback } from './routes/callback.ts'
@@ -130,6 +131,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     streams: proxyStreams,
     metrics,
   })
+  await registerSpa(app, { routes, security: failures.security, log, now: options.now })
   return {
     app,
     drain: () => {

@@ -120,12 +120,12 @@ test('texts are cut at 256 characters', () => {
 
 test('no text keeps a control character or grows', () => {
   fc.assert(
-    fc.property(fc.string({ unit: 'binary', maxLength: 400 }), (text) => {
+    fc.property(fc.array(fc.nat(0x30ff), { maxLength: 400 }), (units) => {
+      const text = String.fromCharCode(...units)
       const cleaned = cleanText(text)
       expect(cleaned.length).toBeLessThanOrEqual(256)
       expect(cleaned).not.toMatch(/\p{Cc}/u)
     }),
-    { numRuns: 50 },
   )
 })
 

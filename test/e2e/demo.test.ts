@@ -102,6 +102,13 @@ test('a visitor of `npm run demo` signs in, calls the API, cannot find a token, 
   expect(await page.locator('#verdict').textContent()).toBe(
     'No token anywhere. The session cookie is HttpOnly: the browser sends it, script cannot read it.',
   )
+  // Were there one, the search would find it.
+  await page.evaluate("localStorage.setItem('left', 'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2ln')")
+  await press(page, 'Call the API')
+  await page.getByText('A token may be in: Local storage.').waitFor()
+  await page.evaluate('localStorage.clear()')
+  await press(page, 'Call the API')
+  await page.getByText('No token anywhere.').waitFor()
   const cookies = await context.cookies(demo.url)
   expect(cookies).toEqual([
     expect.objectContaining({

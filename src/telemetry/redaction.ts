@@ -40,11 +40,27 @@ const HARMLESS = /^[A-Za-z0-9_.,:;/[\]-]*$/
 
 /** Whether a field of this name may not be shown. `code` stands for OAuth codes and for failure codes: the value tells. */
 function isSecret(name: string, value: unknown): boolean {
-  const plain = name.replaceAll(/[-_]/g, '').toLowerCase()
-  if (!SECRET_NAMES.has(plain)) return false
-  if (plain === 'code') return !(typeof value === 'number' || (typeof value === 'string' && PUBLIC_CODE.test(value)))
+  const kind = kindOf(name)
+  if (kind === 'plain') return false
+  if (kind === 'code') return !(typeof value === 'number' || (typeof value === 'string' && PUBLIC_CODE.test(value)))
   // `token: 'user'` would be a rule, `tokens: 3` a count: numbers and booleans hold no secret.
   return typeof value !== 'number' && typeof value !== 'boolean'
+}
+
+type Kind = 'plain' | 'secret' | 'code'
+
+const MOST_REMEMBERED = 500
+const kinds = new Map<string, Kind>()
+
+/** Field names are few and come again with every line: each is looked at once. */
+function kindOf(name: string): Kind {
+  let kind = kinds.get(name)
+  if (kind === undefined) {
+    const plain = name.replaceAll(/[-_]/g, '').toLowerCase()
+    kind = SECRET_NAMES.has(plain) ? (plain === 'code' ? 'code' : 'secret') : 'plain'
+    if (kinds.size < MOST_REMEMBERED) kinds.set(name, kind)
+  }
+  return kind
 }
 
 /**

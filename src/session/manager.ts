@@ -13,6 +13,7 @@ import { type SessionListener, SessionWatch } from './events.ts'
 import type { KeyRing } from './key-ring.ts'
 import { type OpenedSession, SessionReader } from './reader.ts'
 import { Refresher, type RefreshProvider, type RefreshResult } from './refresh.ts'
+import { RouteTokens } from './route-tokens.ts'
 import { type EndReason, type Session, sessionRef, type SessionSummary } from './session.ts'
 import { type IndexedSession, type IndexKind, SessionIndex } from './session-index.ts'
 import type { DeleteConditions, ReplaceOutcome, SessionStore, StoredSession, StoreEvent } from './store.ts'
@@ -72,6 +73,8 @@ export type SessionTarget =
 export class SessionManager {
   /** For one-time notes. */
   readonly store: SessionStore
+  /** Tokens for routes with a rule of their own. */
+  readonly routeTokens: RouteTokens
   readonly #options: SessionManagerOptions
   readonly #settings: SessionSettings
   readonly #now: () => number
@@ -84,6 +87,8 @@ export class SessionManager {
   /** The live use of every session handed out; it goes when the session object goes. */
   readonly #uses = new WeakMap<Session, SessionUse>()
   readonly #unsubscribe: readonly (() => void)[]
+  /** Bound once: finding a counter by its label costs more than counting. */
+  readonly #countHit: { inc(): void } | undefined
   /** Monotonic; when the store began to fail. */
   #failingSince: number | undefined
 
@@ -103,6 +108,7 @@ export class SessionManager {
       log,
       ...(options.onUnknownKey && { onUnknownKey: options.onUnknownKey }),
     })
+    this.#countHit = options.metrics?.sessionCache.labels('hit')
     this.#index = new SessionIndex({ store, keyRing, now })
     this.#refresher = new Refresher({
       store,
@@ -117,6 +123,7 @@ export class SessionManager {
       audit: options.audit,
       now,
     })
+    this.routeTokens = new RouteTokens({ refresher: this.#refresher, providers: options.providers, log, now })
     this.#watch = new SessionWatch({
       store,
       idleTimeout: settings.idleTimeout,
@@ -170,7 +177,7 @@ export class SessionManager {
     if (now >= session.expiresAt || now >= use.lastSeenAt + this.#settings.idleTimeout) return undefined
     if (options.token && !this.#hasFreshToken(session, now)) return undefined
     if (options.slides) this.#activity.note(use, now)
-    this.#options.metrics?.sessionCache.inc({ outcome: 'hit' })
+    this.#countHit?.inc()
     return session
   }
 
@@ -368,7 +375,7 @@ export class SessionManager {
   }
 
   #hasFreshToken(session: Session, now: number): boolean {
-    return now < session.tokens.accessTokenExpiresAt && !this.#refresher.needsRefresh(session)
+    return now < session.tokens.accessTokenExpiresAt && !this.#refresher.needsRefresh(session, now)
   }
 
   /** From the store, or in an outage of it, for a while, from what is left in the cache. */

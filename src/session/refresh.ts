@@ -36,7 +36,8 @@ export type RefreshResult =
   | { readonly kind: 'ended' }
   | { readonly kind: 'unavailable'; readonly retryAfterSeconds: number }
 
-export type RefreshProvider = Pick<OidcProvider, 'refresh' | 'revoke' | 'issuer'>
+export type RefreshProvider = Pick<OidcProvider, 'refresh' | 'revoke' | 'issuer'> &
+  Partial<Pick<OidcProvider, 'routeToken'>>
 
 export interface RefresherOptions {
   readonly store: Pick<SessionStore, 'acquire' | 'renew' | 'release' | 'inStep'>
@@ -57,7 +58,8 @@ export interface RefresherOptions {
 
 type Refreshed = Extract<RefreshOutcome, { kind: 'refreshed' }>
 
-type Written =
+/** What became of a write by compare-and-set. */
+export type Written =
   { readonly kind: 'written' | 'overtaken' | 'blocked'; readonly opened: OpenedSession } | { readonly kind: 'gone' }
 
 interface Setback {
@@ -66,10 +68,20 @@ interface Setback {
   readonly isOrdered: boolean
 }
 
-interface Hold {
+/** The refresh lock of one session, in our hands. */
+export interface Hold {
   readonly cookieValue: string
   readonly ref: string
   readonly owner: string
+}
+
+/** Work at the provider that one of all processes does at a time for one session, because it may spend its refresh token. */
+export interface ExclusiveTask {
+  /** Whether the session shows that it has been done, here or elsewhere. */
+  readonly isDone: (session: Session) => boolean
+  /** Called where it turned out to be done. */
+  readonly onDone?: (session: Session) => void
+  readonly work: (hold: Hold, current: OpenedSession) => Promise<RefreshResult>
 }
 
 /** When the access token is to be replaced, in epoch ms. */
@@ -93,7 +105,7 @@ export class Refresher {
   readonly #options: RefresherOptions
   readonly #slots = new Slots(GRANTS_AT_ONCE)
   readonly #flights = new Map<string, Promise<RefreshResult>>()
-  readonly #waiting = new Map<string, (event?: StoreEvent) => void>()
+  readonly #waiting = new Map<string, Set<(event?: StoreEvent) => void>>()
   readonly #setbacks = new LRUCache<string, Setback>({ max: 10_000 })
   #isClosing = false
 
@@ -101,9 +113,8 @@ export class Refresher {
     this.#options = options
   }
 
-  needsRefresh(session: Session): boolean {
-    if (session.tokens.refreshToken === undefined) return false
-    return this.#options.now() >= refreshDueAt(session, this.#options.refreshMargin)
+  needsRefresh(session: Session, now = this.#options.now()): boolean {
+    return session.tokens.refreshToken !== undefined && now >= refreshDueAt(session, this.#options.refreshMargin)
   }
 
   /** ms until the provider may be asked again for this session; 0 when now. */
@@ -127,13 +138,32 @@ export class Refresher {
    * @param isForced ask the provider even if these tokens are good
    */
   refresh(cookieValue: string, seen: Session, isForced = false): Promise<RefreshResult> {
-    const underWay = this.#flights.get(seen.ref)
-    if (underWay) {
-      this.#options.metrics?.refreshes.inc({ outcome: 'joined' })
-      return underWay
-    }
-    const flight = this.#fly(cookieValue, seen, isForced).finally(() => this.#flights.delete(seen.ref))
-    this.#flights.set(seen.ref, flight)
+    if (this.#flights.has(seen.ref)) this.#options.metrics?.refreshes.inc({ outcome: 'joined' })
+    return this.exclusively(seen.ref, cookieValue, seen, {
+      // A new refresh token alone may be the work of a route's token.
+      isDone: (session) =>
+        isForced
+          ? session.tokens.accessToken !== seen.tokens.accessToken
+          : haveNewTokens(session, seen) && !this.needsRefresh(session),
+      onDone: (session) => this.#countJoined(session),
+      work: async (hold, current) => {
+        if (current.session.tokens.refreshToken === undefined) return { kind: 'current', opened: current }
+        return this.#grant(hold, current)
+      },
+    })
+  }
+
+  /**
+   * Starts a task under the lock of a session, or joins the same one under way. Rejects with BffError
+   * `store_unavailable`.
+   *
+   * @param flightKey what is the same task: it begins with the ref
+   */
+  exclusively(flightKey: string, cookieValue: string, seen: Session, task: ExclusiveTask): Promise<RefreshResult> {
+    const underWay = this.#flights.get(flightKey)
+    if (underWay) return underWay
+    const flight = this.#fly(cookieValue, seen, task).finally(() => this.#flights.delete(flightKey))
+    this.#flights.set(flightKey, flight)
     // Whoever started it may be gone when it fails; those who wait get the failure all the same.
     flight.catch(() => {})
     return flight
@@ -141,12 +171,13 @@ export class Refresher {
 
   /** Wakes who waits for this session in another process. */
   onEvent(event: StoreEvent): void {
-    if ('ref' in event && event.type !== 'updated') this.#waiting.get(event.ref)?.(event)
+    if (!('ref' in event) || event.type === 'updated') return
+    for (const wake of this.#waiting.get(event.ref) ?? []) wake(event)
   }
 
   /** Events may have been missed: everyone who waits looks again. */
   onDoubt(): void {
-    for (const wake of this.#waiting.values()) wake()
+    for (const waiting of this.#waiting.values()) for (const wake of waiting) wake()
   }
 
   /** Waits for the grants under way; what only waits for another process gives up. */
@@ -156,31 +187,39 @@ export class Refresher {
     await Promise.allSettled(this.#flights.values())
   }
 
-  async #fly(cookieValue: string, seen: Session, isForced: boolean): Promise<RefreshResult> {
+  async #fly(cookieValue: string, seen: Session, task: ExclusiveTask): Promise<RefreshResult> {
     const { ref } = seen
     const hold = { cookieValue, ref, owner: randomUUID() }
     const startedAt = performance.now()
-    const isDone = (session: Session) => haveNewTokens(session, seen) && (isForced || !this.needsRefresh(session))
     while (performance.now() - startedAt < FLIGHT_MS && !this.#isClosing) {
       const { promise: woken, resolve } = Promise.withResolvers<StoreEvent | undefined>()
       // Before the look at the lock, so that no event falls between the two.
-      this.#waiting.set(ref, resolve)
+      const stopWaiting = this.#waitFor(ref, resolve)
       let event: StoreEvent | undefined
       try {
         const othersLeaseMs = await this.#acquire(hold)
-        if (othersLeaseMs === 0) return await this.#holding(hold, isDone)
+        if (othersLeaseMs === 0) return await this.#holding(hold, task)
         event = await this.#wait(woken, othersLeaseMs)
       } finally {
-        this.#waiting.delete(ref)
+        stopWaiting()
       }
       const opened = await this.#options.read(cookieValue, ref)
       if (!opened) return { kind: 'ended' }
-      if (isDone(opened.session)) return this.#joined(opened)
+      if (task.isDone(opened.session)) return done(task, opened)
       // The holder has just asked in vain: asking again at once would only double its attempt.
       const wasLost = (opened.session.refreshInDoubt?.losses ?? 0) > (seen.refreshInDoubt?.losses ?? 0)
       if (wasLost || (event?.type === 'released' && event.failure !== undefined)) return this.#unavailable(ref)
     }
     return this.#unavailable(ref)
+  }
+
+  #waitFor(ref: string, wake: (event?: StoreEvent) => void): () => void {
+    const waiting = this.#waiting.get(ref) ?? new Set()
+    this.#waiting.set(ref, waiting.add(wake))
+    return () => {
+      waiting.delete(wake)
+      if (waiting.size === 0) this.#waiting.delete(ref)
+    }
   }
 
   /** An answer that got lost is asked for again: the same owner already has what it has (R11). */
@@ -207,7 +246,7 @@ export class Refresher {
     }
   }
 
-  async #holding(hold: Hold, isDone: (session: Session) => boolean): Promise<RefreshResult> {
+  async #holding(hold: Hold, task: ExclusiveTask): Promise<RefreshResult> {
     const { store, leaseMs, log } = this.#options
     const renewal = setInterval(() => {
       // A lease that could not be renewed is no reason to stop: the write itself looks who has the lock.
@@ -217,10 +256,9 @@ export class Refresher {
     try {
       const current = await this.#options.read(hold.cookieValue, hold.ref)
       if (!current) result = { kind: 'ended' }
-      else if (isDone(current.session)) result = this.#joined(current)
-      else if (current.session.tokens.refreshToken === undefined) result = { kind: 'current', opened: current }
+      else if (task.isDone(current.session)) result = done(task, current)
       else if (doubtEndsAt(current.session) > this.#options.now()) result = this.#unavailable(hold.ref)
-      else result = await this.#grant(hold, current)
+      else result = await task.work(hold, current)
       return result
     } finally {
       clearInterval(renewal)
@@ -239,11 +277,11 @@ export class Refresher {
       case 'refreshed':
         return this.#store(hold, current, outcome)
       case 'rejected':
-        return this.#reject(hold, current, outcome.reason)
+        return this.reject(hold, current, outcome.reason)
       case 'refused':
         // Some servers refuse a dead refresh token so. While the access token is good, nothing is lost by waiting.
         if (this.#options.now() >= session.tokens.accessTokenExpiresAt)
-          return this.#reject(hold, current, outcome.reason)
+          return this.reject(hold, current, outcome.reason)
         return this.#failed(session, outcome.reason)
       case 'misconfigured':
         this.#options.log.error(
@@ -254,7 +292,7 @@ export class Refresher {
       case 'unavailable':
         return this.#failed(session, outcome.reason, outcome.retryAfterSeconds)
       case 'lost':
-        return this.#lost(hold, current, outcome.reason)
+        return this.lost(hold, current, outcome.reason)
       default:
         return outcome satisfies never
     }
@@ -282,7 +320,7 @@ export class Refresher {
 
   async #store(hold: Hold, current: OpenedSession, outcome: Refreshed): Promise<RefreshResult> {
     const refreshedAt = this.#options.now()
-    const written = await this.#write(hold, current, (session) => successor(session, outcome, refreshedAt))
+    const written = await this.write(hold, current, (session) => successor(session, outcome, refreshedAt))
     switch (written.kind) {
       case 'gone':
         return this.#discard(current.session, outcome)
@@ -306,7 +344,7 @@ export class Refresher {
    * Writes a change of the session by compare-and-set, or finds out why that must not be. What is to be written is held
    * in memory meanwhile, through a short outage of the store (R10).
    */
-  async #write(hold: Hold, current: OpenedSession, change: (session: Session) => Session): Promise<Written> {
+  async write(hold: Hold, current: OpenedSession, change: (session: Session) => Session): Promise<Written> {
     const giveUpAt = performance.now() + STORE_PATIENCE_MS
     let base = current
     for (let pauseMs = 50; ; pauseMs = Math.min(500, pauseMs * 2)) {
@@ -338,7 +376,7 @@ export class Refresher {
   }
 
   /** The verdict is about one refresh token: a session that has a newer one meanwhile is none of its business (R6). */
-  async #reject(hold: Hold, judged: OpenedSession, reason: string): Promise<RefreshResult> {
+  async reject(hold: Hold, judged: OpenedSession, reason: string): Promise<RefreshResult> {
     const { session } = judged
     const current = await this.#options.read(hold.cookieValue, hold.ref)
     if (!current) return { kind: 'ended' }
@@ -356,11 +394,11 @@ export class Refresher {
   }
 
   /** Whether the refresh token is spent is unknown. That is written down, so that no process uses it freely again. */
-  async #lost(hold: Hold, current: OpenedSession, reason: string): Promise<RefreshResult> {
+  async lost(hold: Hold, current: OpenedSession, reason: string): Promise<RefreshResult> {
     const { session } = current
     const losses = (session.refreshInDoubt?.losses ?? 0) + 1
     const refreshInDoubt = { losses, lastAt: this.#options.now() }
-    const written = await this.#write(hold, current, (base) => ({ ...base, version: base.version + 1, refreshInDoubt }))
+    const written = await this.write(hold, current, (base) => ({ ...base, version: base.version + 1, refreshInDoubt }))
     if (written.kind === 'gone') return { kind: 'ended' }
     return written.kind === 'overtaken' ? this.#joined(written.opened) : this.#failed(session, reason)
   }
@@ -388,10 +426,19 @@ export class Refresher {
   }
 
   #joined(opened: OpenedSession): RefreshResult {
-    this.#setbacks.delete(opened.session.ref)
-    this.#options.metrics?.refreshes.inc({ outcome: 'joined' })
+    this.#countJoined(opened.session)
     return { kind: 'current', opened }
   }
+
+  #countJoined({ ref }: Session): void {
+    this.#setbacks.delete(ref)
+    this.#options.metrics?.refreshes.inc({ outcome: 'joined' })
+  }
+}
+
+function done(task: ExclusiveTask, opened: OpenedSession): RefreshResult {
+  task.onDone?.(opened.session)
+  return { kind: 'current', opened }
 }
 
 function haveNewTokens(session: Session, seen: Session): boolean {

@@ -145,10 +145,10 @@ export class SessionManager {
   async create(login: NewLogin): Promise<{ cookieValue: string; session: Session }> {
     const cookieValue = randomBytes(32).toString('base64url')
     const draft = this.#draft(cookieValue, login)
-    const indexEntries = this.#index.entriesFor(draft)
-    const session: Session = { ...draft, indexEntries }
+    const indexed = this.#index.entriesFor(draft)
+    const session: Session = { ...draft, indexed }
     const { ref, createdAt, expiresAt } = session
-    await this.#index.add(indexEntries, expiresAt)
+    await this.#index.add(indexed, expiresAt)
     await this.#refuseBeyondLimit(session, login.replaces ?? [])
     const ticket = this.#cache.begin(ref)
     const use = this.#activity.useOf(ref, expiresAt, createdAt)
@@ -239,9 +239,9 @@ export class SessionManager {
     const ref = sessionRef(cookieValue)
     const stored = await this.#end(ref, reason)
     const opened = stored && (await this.#reader.open(cookieValue, ref, stored))
-    if (opened?.session.indexEntries) {
+    if (opened?.session.indexed) {
       // What stays behind points nowhere, and goes at the session's absolute end.
-      await this.#index.remove(opened.session.indexEntries).catch((error: unknown) => {
+      await this.#index.remove(opened.session.indexed).catch((error: unknown) => {
         this.#options.log.debug({ err: error, sessionRef: ref.slice(0, 16) }, 'index entries were left behind')
       })
     }
@@ -320,7 +320,7 @@ export class SessionManager {
     for (const unsubscribe of this.#unsubscribe) unsubscribe()
   }
 
-  #draft(cookieValue: string, { provider, result, userAgent }: NewLogin): Omit<Session, 'indexEntries'> {
+  #draft(cookieValue: string, { provider, result, userAgent }: NewLogin): Omit<Session, 'indexed'> {
     const { tokens, claims, userinfo, dpopKey } = result
     const { sub, iss, sid } = claims
     const issuer = typeof iss === 'string' ? iss : this.#options.providers.get(provider)?.issuer
@@ -357,7 +357,7 @@ export class SessionManager {
         isBefore(other, session),
     )
     if (earlier.length < perUser) return
-    await this.#index.remove(session.indexEntries ?? [])
+    if (session.indexed) await this.#index.remove(session.indexed)
     throw new BffError('forbidden', 'the user has as many sessions as session.limit.perUser allows')
   }
 
@@ -482,9 +482,8 @@ export class SessionManager {
     const { ref, expiresAt, createdAt } = next
     // After a rotation the entries move to the new key with the session, so that look-ups find it when the old one goes.
     const isIndexed = this.#index.isCurrent(next)
-    const indexEntries = isIndexed ? next.indexEntries : this.#index.entriesFor(next)
-    if (!isIndexed && indexEntries) await this.#index.add(indexEntries, expiresAt)
-    const session: Session = indexEntries ? { ...next, indexEntries } : next
+    const session: Session = isIndexed ? next : { ...next, indexed: this.#index.entriesFor(next) }
+    if (!isIndexed && session.indexed) await this.#index.add(session.indexed, expiresAt)
     const ticket = this.#cache.begin(ref)
     let isWritten = false
     try {

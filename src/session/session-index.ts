@@ -1,6 +1,6 @@
 /** Which sessions a user has, and which belong to a session at the provider: found without any cookie. */
 import type { KeyRing } from './key-ring.ts'
-import type { IndexEntry, Session, SessionSummary } from './session.ts'
+import type { IndexEntries, Session, SessionSummary } from './session.ts'
 import type { SessionStore } from './store.ts'
 
 /** An entry is written before its session; so long a missing session may still be on its way. */
@@ -13,8 +13,11 @@ export interface IndexedSession {
   readonly ref: string
   /** `undefined` when it was sealed by a key that the ring does not have any more. */
   readonly summary: SessionSummary | undefined
-  readonly entry: IndexEntry
+  readonly entry: IndexEntries
 }
+
+/** As it is sealed: the ref stands beside it. */
+type Summary = Omit<SessionSummary, 'ref'>
 
 export interface SessionIndexOptions {
   readonly store: Pick<SessionStore, 'addToIndex' | 'removeFromIndex' | 'readIndex' | 'lastSeen'>
@@ -31,25 +34,25 @@ export class SessionIndex {
   }
 
   /** The entries of a session, under the ring's first key. */
-  entriesFor(session: Omit<Session, 'indexEntries'>): IndexEntry[] {
+  entriesFor(session: Omit<Session, 'indexed'>): IndexEntries {
     const { ref, createdAt, expiresAt, userAgent, issuer, sub, providerSid } = session
-    const summary: SessionSummary = { ref, createdAt, expiresAt, ...(userAgent !== undefined && { userAgent }) }
+    const summary: Summary = { createdAt, expiresAt, ...(userAgent !== undefined && { userAgent }) }
     const member = `${ref}.${this.#options.keyRing.seal(purposeOf(ref), JSON.stringify(summary))}`
-    const user = { key: this.#key('u', issuer, sub), member }
-    return providerSid === undefined ? [user] : [user, { key: this.#key('p', issuer, providerSid), member }]
+    const user = this.#key('u', issuer, sub)
+    return { member, keys: providerSid === undefined ? [user] : [user, this.#key('p', issuer, providerSid)] }
   }
 
   /** Whether look-ups will find these entries when all keys but the first have left the ring. */
   isCurrent(session: Session): boolean {
-    return session.indexEntries?.[0]?.key === this.#key('u', session.issuer, session.sub)
+    return session.indexed?.keys[0] === this.#key('u', session.issuer, session.sub)
   }
 
-  async add(entries: readonly IndexEntry[], expiresAt: number): Promise<void> {
-    await Promise.all(entries.map(({ key, member }) => this.#options.store.addToIndex(key, member, expiresAt)))
+  async add({ keys, member }: IndexEntries, expiresAt: number): Promise<void> {
+    await Promise.all(keys.map((key) => this.#options.store.addToIndex(key, member, expiresAt)))
   }
 
-  async remove(entries: readonly IndexEntry[]): Promise<void> {
-    await Promise.all(entries.map(({ key, member }) => this.#options.store.removeFromIndex(key, [member])))
+  async remove({ keys, member }: IndexEntries): Promise<void> {
+    await Promise.all(keys.map((key) => this.#options.store.removeFromIndex(key, [member])))
   }
 
   /** All entries there are, under every key of the ring; their sessions may have ended. */
@@ -63,7 +66,7 @@ export class SessionIndex {
         const at = member.indexOf('.')
         const ref = member.slice(0, at)
         if (at > 0 && !found.has(ref)) {
-          found.set(ref, { ref, summary: this.#open(ref, member.slice(at + 1)), entry: { key, member } })
+          found.set(ref, { ref, summary: this.#open(ref, member.slice(at + 1)), entry: { keys: [key], member } })
         }
       }
     }
@@ -76,7 +79,7 @@ export class SessionIndex {
     const seen = await this.#options.store.lastSeen(found.map(({ ref }) => ref))
     const settled = this.#options.now() - PENDING_MS
     const gone = found.filter(({ summary }, i) => seen[i] === undefined && (summary?.createdAt ?? 0) < settled)
-    await this.remove(gone.map(({ entry }) => entry))
+    await Promise.all(gone.map(({ entry }) => this.remove(entry)))
     return found.flatMap((indexed, i) => {
       const lastSeenAt = seen[i]
       return lastSeenAt === undefined ? [] : [{ ...indexed, lastSeenAt }]
@@ -90,7 +93,7 @@ export class SessionIndex {
   #open(ref: string, sealed: string): SessionSummary | undefined {
     const json = this.#options.keyRing.open(purposeOf(ref), sealed)
     // What opens was sealed by us for this ref.
-    return json && (JSON.parse(json.toString()) as SessionSummary)
+    return json && { ref, ...(JSON.parse(json.toString()) as Summary) }
   }
 }
 

@@ -36,15 +36,15 @@ export interface Session {
   readonly refreshInDoubt?: { readonly losses: number; readonly lastAt: number }
   /** What the browser called itself at login, at most 256 characters. */
   readonly userAgent?: string
-  /** The members of the user's and the provider session's index that point here, to take them out again. */
-  readonly indexEntries?: readonly IndexEntry[]
+  /** What points here from the indexes, to take it out again. */
+  readonly indexed?: IndexEntries
 }
 
-/** A pointer from a user or a provider session to a session. */
-export interface IndexEntry {
-  /** The index's key without the prefix: `u:{…}` or `p:{…}`. */
-  readonly key: string
-  /** `<ref>.<sealed SessionSummary>` */
+/** The pointers to one session, from its user and from the provider's session. */
+export interface IndexEntries {
+  /** The indexes' keys without the prefix: `u:{…}`, and `p:{…}` where there is a `sid`. */
+  readonly keys: readonly string[]
+  /** `<ref>.<sealed summary>`, the same in each. */
   readonly member: string
 }
 

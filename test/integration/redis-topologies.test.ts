@@ -67,7 +67,9 @@ test('a node of the cluster dies: its sessions are unavailable, not ended, and t
   await manager.close()
 })
 
-test('the master is killed under load: Sentinel fails over, no session is lost, and service returns by itself (R35)', async () => {
+test('the master is killed under load: Sentinel fails over, no session is lost, and service returns by itself (R35)', async ({
+  annotate,
+}) => {
   const group = await startSentinel()
   onTestFinished(() => group[Symbol.asyncDispose]())
   const store = await openStore({
@@ -112,7 +114,7 @@ test('the master is killed under load: Sentinel fails over, no session is lost, 
   expect([...answers].toSorted()).toEqual(['ok', 'store_unavailable'])
   for (const { cookieValue } of made) await expect(manager.resolve(cookieValue, REQUEST)).resolves.toBeDefined()
   const outageMs = (failures.at(-1) ?? 0) - (failures[0] ?? 0)
-  console.log(`time without service: ${Math.round(outageMs)} ms`)
+  await annotate(`time without service: ${Math.round(outageMs)} ms`)
   expect(outageMs).toBeLessThan(10_000)
   await untilInStep(store)
   await manager.close()

@@ -76,7 +76,7 @@ test('neither the dump of Redis nor what went over the wire nor the log holds a 
   await manager.list(kept.session)
   await manager.end(ended.cookieValue, 'logout')
   await operator.save()
-  const [, directory] = (await operator.config('GET', 'dir')) as string[] // name and value
+  const [, directory] = await operator.config('GET', 'dir')
   const dump = await readFile(join(directory ?? '', 'dump.rdb'), 'latin1')
   monitor.disconnect()
   await once(monitor, 'end')

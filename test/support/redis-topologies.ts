@@ -37,7 +37,7 @@ async function startNode(): Promise<RedisServer> {
 }
 
 async function busPort(client: Redis): Promise<string> {
-  const [, port] = (await client.config('GET', 'cluster-port')) as string[] // name and value
+  const [, port] = await client.config('GET', 'cluster-port')
   return port ?? ''
 }
 

@@ -68,14 +68,15 @@ const calls: Record<string, (...args: never[]) => unknown> = {
   logLines: () => log.lines,
 }
 
-process.on('message', async ({ id, name, args }: WorkerCall) => {
+async function answer({ id, name, args }: WorkerCall): Promise<void> {
   try {
     const result = await calls[name]?.(...(args as never[])) // typed at the other end
     process.send?.({ id, result })
   } catch (error) {
     process.send?.({ id, error: { code: error instanceof BffError ? error.code : String(error) } })
   }
-})
+}
+process.on('message', (call: WorkerCall) => void answer(call))
 process.on('disconnect', () => process.exit(0))
 process.on('unhandledRejection', (error) => {
   console.error('unhandled rejection', error)

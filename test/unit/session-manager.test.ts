@@ -315,7 +315,7 @@ test('index entries of sessions long gone are taken out when somebody looks', as
   const gone = await manager.create({ provider: 'default', result: provider.login() })
   const mine = await manager.create({ provider: 'default', result: provider.login() })
   await manager.endByRef(gone.session.ref, 'logout')
-  const key = mine.session.indexEntries?.[0]?.key ?? ''
+  const key = mine.session.indexed?.keys[0] ?? ''
   now.advance(120_000)
   expect(await store.readIndex(key)).toHaveLength(2)
 

@@ -44,16 +44,32 @@ describe('one refresh, whoever asks', () => {
 
   test('the same over four managers on one store (R2, RF-03)', async () => {
     const world = await signedIn()
-    const managers = [world.manager, world.sibling().manager, world.sibling().manager, world.sibling().manager]
+    const managers = [world, world.sibling(), world.sibling(), world.sibling()].map(({ manager }) => manager)
     const slow = gate()
     world.provider.script.push(async () => (await slow.passed, world.provider.succeed()))
 
-    const answers = Array.from({ length: 100 }, (_, i) => managers[i % 4]?.resolve(world.cookieValue, REQUEST))
+    const answers = managers.flatMap((manager) =>
+      Array.from({ length: 25 }, () => manager.resolve(world.cookieValue, REQUEST)),
+    )
     await expect.poll(() => world.provider.asked).toHaveLength(1)
     slow.open()
 
-    expect(new Set((await Promise.all(answers)).map((one) => one?.tokens.accessToken))).toEqual(new Set(['access-2']))
+    expect(new Set((await Promise.all(answers)).map(({ tokens }) => tokens.accessToken))).toEqual(new Set(['access-2']))
     expect(world.provider.asked).toEqual(['refresh-1'])
+  })
+
+  test('who gets the lock reads the session again first: the work may have been done (R2)', async () => {
+    const world = await signedIn()
+    const other = world.sibling()
+    const acquire = world.store.acquire.bind(world.store)
+    world.store.acquire = async (...args) => {
+      world.store.acquire = acquire
+      await other.manager.resolve(world.cookieValue, REQUEST)
+      return acquire(...args)
+    }
+
+    expect((await world.resolve()).tokens.accessToken).toBe('access-2')
+    expect(world.provider.asked).toHaveLength(1)
   })
 
   test('100 sessions that expire together each keep their own tokens (R1b)', async () => {
@@ -259,6 +275,22 @@ describe('what a refusal means', () => {
 
       expect((await resolve()).tokens.accessToken).toBe('newer')
     }
+  })
+
+  test('a verdict about one version ends no other: newer tokens that arrive in the last moment win (R6)', async () => {
+    const { resolve, provider, cookieValue, store, keyRing, session } = await signedIn()
+    provider.script.push(() => rejected)
+    const end = store.delete.bind(store)
+    store.delete = async (...args) => {
+      store.delete = end
+      const newer = { ...session, version: 2, tokens: { ...provider.issue(), accessToken: 'newer' } }
+      const sealed = keyRing.sealSession(cookieValue, session.ref, 2, JSON.stringify(newer))
+      const record = { ...sealed, version: 2, lastSeenAt: 0, createdAt: 0 }
+      await store.replace(session.ref, record, session.expiresAt, { expectedVersion: 1, announce: 'refreshed' })
+      return end(...args)
+    }
+
+    expect((await resolve()).tokens.accessToken).toBe('newer')
   })
 
   test('a 400 with another error is final only once the access token has expired', async () => {

@@ -69,15 +69,17 @@ export function checkProviders(config: ConfigValues, report: Report): void {
 
 /** RFC 9700 §4.4.2, CB-05: with several authorization servers an answer must say which one it is from. */
 function checkMixUp(entries: ReturnType<typeof providerEntries>, report: Report): void {
-  const issuers = new Map<string, string>()
+  const clients = new Map<string, string>()
   for (const { name, path, provider } of entries) {
-    const other = issuers.get(provider.issuer)
-    if (other)
+    const client = JSON.stringify([provider.issuer, provider.clientId])
+    const other = clients.get(client)
+    if (other) {
       report(
-        [...path, 'issuer'],
-        `is the issuer of ${other} too: an answer could not be told from the other's; each provider needs its own issuer`,
+        [...path, 'clientId'],
+        `is the client of ${other} at the same issuer: an answer, or a logout, could not be told from the other's; remove one of them`,
       )
-    issuers.set(provider.issuer, name)
+    }
+    clients.set(client, name)
     const signed = provider.responseMode.endsWith('jwt')
     if (provider.metadata?.['authorization_response_iss_parameter_supported'] === false && !signed) {
       report(

@@ -48,20 +48,17 @@ export function checkRoutes(config: ConfigValues, report: Report): void {
         `lies in basePath ${config.basePath}, where the gateway's own endpoints are: write another path, or another basePath`,
       )
     }
-    checkTarget(route, path, config, report)
+    checkTarget(route, path, report)
     checkAccess(route, path, report)
     checkHeaders(route, path, config, report)
   }
 }
 
-function checkTarget(route: RouteConfig, path: ConfigPath, config: ConfigValues, report: Report): void {
+function checkTarget(route: RouteConfig, path: ConfigPath, report: Report): void {
   if (route.upstream !== undefined && route.spa)
     report([...path, 'spa'], 'stands beside upstream: write exactly one of them')
   if (route.upstream === undefined && !route.spa)
     report([...path, 'upstream'], 'is missing: write upstream, or spa with a directory')
-  if (route.upstream !== undefined && URL.parse(route.upstream)?.origin === config.publicUrl) {
-    report([...path, 'upstream'], 'is publicUrl, the gateway itself: requests would go round in a circle')
-  }
   if (route.spa) {
     const { directory, devServer, indexUrl } = route.spa
     if (directory === undefined && devServer === undefined && indexUrl === undefined)

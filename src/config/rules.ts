@@ -12,12 +12,6 @@ export function checkGateway(config: ConfigValues, report: Report): void {
   checkTrustedProxies(config, report)
   checkOrigins(config, report)
   checkCookie(config, report)
-  if (config.session.idleTimeout > config.session.maxLifetime) {
-    report(
-      ['session', 'idleTimeout'],
-      'is longer than session.maxLifetime, so it could never take effect: write a shorter one',
-    )
-  }
 }
 
 function checkPublicUrl(config: ConfigValues, report: Report): void {

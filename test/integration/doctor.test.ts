@@ -206,6 +206,12 @@ describe('each mistake is found with its remedy, and is gone when the remedy is 
     )
   })
 
+  test('the gateway as its own upstream', async () => {
+    const findings = await findingsOf(configuration({ route: { upstream: 'http://localhost:8080' } }))
+
+    expect(failuresOf(findings).join('\n')).toMatch(/round in a circle → write the address of the application/)
+  })
+
   test('an app that has not been built', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'sidegate-spa-'))
     onTestFinished(() => rmSync(directory, { recursive: true }))

@@ -208,6 +208,12 @@ describe('what comes out', () => {
     )
   })
 
+  test('a lifetime shorter than the default idle timeout is taken: the shorter one ends the session', () => {
+    const changed = text.replace('keysFile: keys', 'keysFile: keys\n  maxLifetime: 3s')
+
+    expect(load({ text: changed }).config.session.maxLifetime).toBe(3_000)
+  })
+
   test('a section with nothing below it is a section left out', () => {
     expect(load({ text: `${text}\nlog:\n  # level: debug\n` }).config.log.level).toBe('info')
   })

@@ -20,7 +20,13 @@ export function examineSetup({ config, file, warnings }: LoadedConfig): Finding[
       'write store.redis before there are two replicas',
     )
   }
-  for (const { path, spa } of config.routes) {
+  for (const { path, upstream, spa } of config.routes) {
+    if (upstream !== undefined && URL.parse(upstream)?.origin === config.publicUrl) {
+      findings.fail(
+        `route ${path} leads to publicUrl, the gateway itself: requests go round in a circle`,
+        'write the address of the application behind the gateway',
+      )
+    }
     if (spa?.directory === undefined) continue
     if (existsSync(join(spa.directory, spa.fallback))) findings.ok(`route ${path} has its ${spa.fallback}`)
     else

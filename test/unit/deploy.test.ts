@@ -1,35 +1,13 @@
 /** The files under deploy/, as far as they can be judged without a cluster: their configuration, and what must agree. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
-import { parseConfig } from '../../src/config/load.ts'
-import type { Config } from '../../src/config/schema.ts'
 import { parseDockerfile, valuesOf } from '../support/dockerfile.ts'
+import { loadMounted } from '../support/mounted-config.ts'
 
 const root = new URL('../..', import.meta.url).pathname
 const read = (path: string) => readFileSync(join(root, 'deploy', path), 'utf8')
-
-/** The configuration with the secrets that the deployment mounts, as files of this test. */
-function load(text: string): { config: Config; warnings: readonly unknown[] } {
-  const directory = mkdtempSync(join(tmpdir(), 'sidegate-deploy-'))
-  onTestFinished(() => rmSync(directory, { recursive: true }))
-  mkdirSync(join(directory, 'sidegate'))
-  for (const [name, value] of Object.entries(SECRETS)) {
-    for (const file of [name, `sidegate/${name}`]) writeFileSync(join(directory, file), `${value}\n`, { mode: 0o600 })
-  }
-  const local = text
-    .replaceAll('/run/secrets', directory)
-    .replaceAll('/srv/public', join(root, 'deploy/compose/public'))
-  return parseConfig(local, join(directory, 'sidegate.yaml'))
-}
-
-const SECRETS = {
-  'client-secret': 'a-client-secret-of-more-than-32-characters',
-  'session-keys': Buffer.alloc(32, 7).toString('base64url'),
-  'redis-password': 'a-password-of-redis',
-}
 
 interface Probe {
   httpGet: { path: string; port: string }
@@ -89,7 +67,7 @@ describe.each(['sidecar.yaml', 'native-sidecar.yaml', 'standalone.yaml'])('deplo
   const configText = of('ConfigMap').data!['sidegate.yaml']!
 
   test('has a configuration without a mistake or a warning', () => {
-    expect(load(configText).warnings).toEqual([])
+    expect(loadMounted(configText).warnings).toEqual([])
   })
 
   test('mounts the configuration where the image looks for it, and the secrets where the configuration does', () => {
@@ -106,7 +84,7 @@ describe.each(['sidecar.yaml', 'native-sidecar.yaml', 'standalone.yaml'])('deplo
   })
 
   test('gives the gateway the time that its configuration takes to stop', () => {
-    const { config } = load(configText)
+    const { config } = loadMounted(configText)
     const sleep = Math.max(0, ...pod.containers.map(({ lifecycle }) => lifecycle?.preStop.sleep.seconds ?? 0))
     // A native sidecar is told after the others have gone; plain containers are told together.
     const before = gateway.restartPolicy === 'Always' ? sleep : 0
@@ -116,7 +94,7 @@ describe.each(['sidecar.yaml', 'native-sidecar.yaml', 'standalone.yaml'])('deplo
   })
 
   test('keeps the app up for as long as the gateway still serves it', () => {
-    const { config } = load(configText)
+    const { config } = loadMounted(configText)
     const app = pod.containers.find(({ name }) => name === 'app')
     if (!app) return // standalone: the app has a life of its own
 
@@ -126,7 +104,7 @@ describe.each(['sidecar.yaml', 'native-sidecar.yaml', 'standalone.yaml'])('deplo
   test('asks the management listener: readiness for start and traffic, health for life', () => {
     const management = gateway.ports?.find(({ name }) => name === 'management')
 
-    expect(management?.containerPort).toBe(load(configText).config.management.port)
+    expect(management?.containerPort).toBe(loadMounted(configText).config.management.port)
     expect(gateway.startupProbe?.httpGet).toEqual({ path: '/readyz', port: 'management' })
     expect(gateway.readinessProbe?.httpGet).toEqual({ path: '/readyz', port: 'management' })
     expect(gateway.livenessProbe?.httpGet).toEqual({ path: '/healthz', port: 'management' })
@@ -136,7 +114,9 @@ describe.each(['sidecar.yaml', 'native-sidecar.yaml', 'standalone.yaml'])('deplo
     const targets = of('Service').spec.ports?.map(({ targetPort }) => targetPort)
 
     expect(targets).toEqual(['http'])
-    expect(gateway.ports?.find(({ name }) => name === 'http')?.containerPort).toBe(load(configText).config.listen.port)
+    expect(gateway.ports?.find(({ name }) => name === 'http')?.containerPort).toBe(
+      loadMounted(configText).config.listen.port,
+    )
   })
 
   test('runs without privileges, as the user of the image', () => {
@@ -194,7 +174,7 @@ describe('deploy/compose', () => {
     realm: string
     clients: { clientId: string; secret: string; redirectUris: string[]; attributes: Record<string, string> }[]
   }
-  const loaded = () => load(read('compose/sidegate.yaml')).config
+  const loaded = () => loadMounted(read('compose/sidegate.yaml')).config
   const [client] = realm.clients
 
   test('has a configuration without a mistake', () => {

@@ -1,9 +1,11 @@
 /** What the documents say of the code is held against the code. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { stripTypeScriptTypes } from 'node:module'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { BffError, failureCodes } from '../../src/errors.ts'
 import { Metrics } from '../../src/telemetry/metrics.ts'
+import { loadMounted } from '../support/mounted-config.ts'
 
 const root = new URL('../..', import.meta.url).pathname
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
@@ -66,6 +68,36 @@ describe.each(pages)('%s', (page) => {
     expect(dead).toEqual([])
   })
 })
+
+/** Each fenced block: its language and its text. */
+const blocks = pages.flatMap((page) =>
+  [...read(page).matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = ''], index) => ({
+    name: `${page}, block ${index + 1}`,
+    language,
+    text,
+  })),
+)
+const blocksIn = (language: string) => blocks.filter((block) => block.language === language)
+
+test.each(blocksIn('yaml'))('$name is a configuration without a mistake', ({ text }) => {
+  // A part stands for a whole with what it leaves out.
+  const whole = text.includes('publicUrl:') ? text : `${MINIMAL}${text}`
+
+  expect(loadMounted(whole).warnings).toEqual([])
+})
+
+test.each(blocksIn('json'))('$name is JSON', ({ text }) => {
+  expect(() => JSON.parse(text) as unknown).not.toThrow()
+})
+
+test.each(blocksIn('js'))('$name is JavaScript', ({ text }) => {
+  expect(() => stripTypeScriptTypes(text)).not.toThrow()
+})
+
+const MINIMAL = `
+publicUrl: http://localhost:8080
+provider: { issuer: https://id.example.com, clientId: shop, clientSecretFile: /run/secrets/client }
+`
 
 /** As GitHub makes them. */
 function anchorsOf(markdown: string): string[] {

@@ -77,8 +77,8 @@ async function endByLogoutToken(token: string, options: ProviderLogoutOptions): 
   }
   const ended =
     sid === undefined
-      ? // Sessions begun after the token was made are not meant by it.
-        await options.manager.endBySubject(iss, sub as string, 'backchannel_logout', iat * 1_000) // sub or sid, as verified
+      ? // Sessions begun after the token was made are not meant by it. It tells whole seconds: those of its own second are.
+        await options.manager.endBySubject(iss, sub as string, 'backchannel_logout', (iat + 1) * 1_000) // sub or sid, as verified
       : await options.manager.endByProviderSession(iss, sid, 'backchannel_logout')
   // Remembered after the effect: a failure before this line lets the server try again.
   await store.note(keys[0] as string, 'used', Math.max(60_000, exp * 1_000 - options.now())) // a ring has at least one key

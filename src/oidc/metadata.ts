@@ -1,5 +1,6 @@
 /** The provider's metadata: fetched from the configured issuer, held to its name, kept while the provider is away. */
 import type { ServerMetadata } from 'openid-client'
+import { isLoopback } from '../config/network.ts'
 import type { ProviderConfig } from '../config/schema.ts'
 import { BffError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -9,7 +10,8 @@ import type { BackChannel } from './back-channel.ts'
 const MAX_RETRY_MS = 4_000
 const FIRST_RETRY_MS = 250
 const REREAD_MS = 600_000
-const FAILED_REREAD_MS = 30_000
+/** How often it is looked whether the copy is old, or the provider away: then it is read again. */
+const LOOK_MS = 30_000
 /** Between attempts on behalf of requests, while there is nothing yet. */
 const ON_DEMAND_MS = 1_000
 
@@ -27,7 +29,7 @@ export type CheckedMetadata = ServerMetadata & Readonly<Record<(typeof REQUIRED_
 
 export interface MetadataOptions {
   readonly config: ProviderConfig
-  readonly backChannel: Pick<BackChannel, 'exchange'>
+  readonly backChannel: Pick<BackChannel, 'exchange' | 'isFailing'>
   readonly log: Log
   readonly now: () => number
 }
@@ -63,20 +65,15 @@ export class Metadata {
 
   /** Begins to read and goes on until closed; never throws. */
   start(): void {
-    const again = (delayMs: number): void => {
+    const isDue = this.#options.now() - this.#triedAt >= REREAD_MS || !this.#current || this.#failures > 0
+    // A provider that somebody could not reach is asked until it is back, so that an outage is known to be over.
+    const reading = isDue || this.#options.backChannel.isFailing ? this.reread() : Promise.resolve()
+    void reading.then(() => {
       if (this.#isClosed) return
-      this.#timer = setTimeout(() => this.start(), delayMs)
+      const retryMs = Math.min(FIRST_RETRY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS)
+      this.#timer = setTimeout(() => this.start(), jittered(this.#current ? LOOK_MS : retryMs))
       this.#timer.unref()
-    }
-    this.#load().then(
-      () => again(jittered(REREAD_MS)),
-      () =>
-        again(
-          jittered(
-            this.#current ? FAILED_REREAD_MS : Math.min(FIRST_RETRY_MS * 2 ** (this.#failures - 1), MAX_RETRY_MS),
-          ),
-        ),
-    )
+    })
   }
 
   /**
@@ -182,11 +179,15 @@ export function checkMetadata(document: Record<string, unknown>, config: Provide
       `issuer is ${JSON.stringify(issuer)}, configured is ${JSON.stringify(config.issuer)}${slashHint(issuer, config.issuer)}`,
     )
   }
-  const allowsHttp = new URL(config.issuer).protocol === 'http:'
+  const issuerUrl = new URL(config.issuer)
   const check = (name: string, value: unknown): void => {
     const url = typeof value === 'string' ? URL.parse(value) : null
     if (!url) return refuse(`${name} is no URL`)
-    if (url.protocol !== 'https:' && !(allowsHttp && url.protocol === 'http:')) refuse(`${name} is not https`)
+    // In clear only where the issuer is, and then no further than to it.
+    const staysThere = isLoopback(url.hostname) || url.hostname === issuerUrl.hostname
+    const isAllowed =
+      url.protocol === 'https:' || (issuerUrl.protocol === 'http:' && url.protocol === 'http:' && staysThere)
+    if (!isAllowed) refuse(`${name} is not https`)
     if (url.username || url.password) refuse(`${name} holds credentials`)
   }
   for (const name of REQUIRED_ENDPOINTS) check(name, document[name])

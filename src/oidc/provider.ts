@@ -67,9 +67,10 @@ export class OidcProvider {
     return this.#connection.metadata.current !== undefined
   }
 
-  /** Whether the last attempt to read the metadata failed, though an older copy may still serve. */
+  /** Whether the provider was out of reach or out of order when it was last spoken to, or has not been good yet. */
   get degraded(): boolean {
-    return !this.ready || this.#connection.metadata.isFailing
+    const { metadata, backChannel } = this.#connection
+    return !this.ready || metadata.isFailing || backChannel.isFailing
   }
 
   /** Reads the metadata with back-off until it has it, then again from time to time. Never throws. */

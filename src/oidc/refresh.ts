@@ -2,7 +2,7 @@
 import type { JWK } from 'jose'
 import * as client from 'openid-client'
 import { BffError } from '../errors.ts'
-import type { Exchange } from './back-channel.ts'
+import type { Exchange } from './exchange.ts'
 import { refusesClient } from './connection.ts'
 import type { Connection } from './connection.ts'
 import { checkContinuity, checkIdToken, verifyIdToken } from './id-token.ts'

@@ -88,6 +88,12 @@ test('unknown parameters such as session_state are ignored (CB-08)', async () =>
   expect(error).toBeUndefined()
 })
 
+test('the response mode is the configured one, whatever else the response holds (CB-09)', async () => {
+  const asked = /not in the configured response mode/
+  expect(String((await attempt(nothing, { response: { response: 'e.y.J' } })).error)).toMatch(asked)
+  expect(String((await attempt(nothing, {}, { config: { responseMode: 'jwt' } })).error)).toMatch(asked)
+})
+
 test('a server that promises no iss may leave it out, and one that sends it all the same is held to it (CB-04)', async () => {
   const silent = (provider: ScriptedProvider): void => {
     provider.sendsIss = false
@@ -177,6 +183,13 @@ describe('an ID token with which there is no session, no userinfo call, and the 
       'a critical extension that nobody knows (ID-12)',
       (provider) => {
         provider.idToken = () => 'eyJhbGciOiJSUzI1NiIsImNyaXQiOlsieCJdLCJ4IjoxfQ.e30.AAAA'
+      },
+      /signed JWT/,
+    ],
+    [
+      'a critical extension that jose knows (ID-12)',
+      (provider) => {
+        provider.idToken = (claims, header) => ({ claims, header: { ...header, crit: ['b64'], b64: true } })
       },
       /signed JWT/,
     ],

@@ -207,6 +207,22 @@ test('a later document with another issuer, or none at all, leaves the last good
   expect(metadata.isFailing).toBe(false)
 })
 
+test('an outage is seen by whoever meets it and is over with the next good answer (AS-04)', async () => {
+  await using provider = await startScriptedProvider()
+  await using client = new OidcClient(provider.issuer)
+  await scriptedLogin(client, provider)
+  expect(client.degraded).toBe(false)
+
+  provider.faults.token = { kind: 'status', status: 502 }
+  await expect(scriptedLogin(client, provider)).rejects.toMatchObject({ code: 'provider_unavailable' })
+  expect(client.degraded).toBe(true)
+  expect(client.ready).toBe(true)
+
+  delete provider.faults.token
+  await scriptedLogin(client, provider)
+  expect(client.degraded).toBe(false)
+})
+
 describe('keys', () => {
   test('a rotation right after the last login is followed at once (AS-06, R16)', async () => {
     await using provider = await startScriptedProvider()
@@ -232,6 +248,7 @@ describe('keys', () => {
 
     const refused = await Promise.allSettled(forged.map((token) => client.verifyLogoutToken(token)))
     expect(refused.filter(({ status }) => status === 'rejected')).toHaveLength(1_000)
+    await expect(client.verifyLogoutToken(forged[7]!)).rejects.toMatchObject({ code: 'invalid_request' })
     expect(provider.calls('jwks')).toBe(2)
 
     provider.rotateKey()

@@ -283,3 +283,24 @@ test('an operator’s mistake is an alarm in the log (R3)', async () => {
     expect.objectContaining({ message: 'the provider refuses this client' }),
   ])
 })
+
+test('of a hundred refreshes at once fifty are at the provider and the others wait their turn (R18)', async () => {
+  const { provider, client, session } = await signedIn()
+  provider.rotatesRefreshTokens = false
+  provider.faults.token = { kind: 'hang' }
+  const cancel = new AbortController()
+
+  const first = Array.from({ length: 100 }, () => client.refresh(session, cancel.signal))
+  await provider.called('token', 51)
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+  expect(provider.calls('token')).toBe(51)
+
+  cancel.abort()
+  const kinds = (await Promise.all(first)).map(({ kind }) => kind)
+  // Those that had not left are certain not to have been processed.
+  expect(kinds.filter((kind) => kind === 'lost')).toHaveLength(50)
+  expect(kinds.filter((kind) => kind === 'unavailable')).toHaveLength(50)
+  delete provider.faults.token
+  const second = await Promise.all(Array.from({ length: 100 }, () => client.refresh(session)))
+  expect(second.every(({ kind }) => kind === 'refreshed')).toBe(true)
+})

@@ -84,6 +84,18 @@ describe('endpoints (AS-03)', () => {
     )
   })
 
+  test('http goes no further than to the issuer, or this machine', () => {
+    const issuer = 'http://localhost:9000'
+    const at = (origin: string) => ({
+      issuer,
+      authorization_endpoint: `${origin}/a`,
+      token_endpoint: `${origin}/t`,
+      jwks_uri: `${origin}/j`,
+    })
+    expect(checkMetadata(at('http://127.0.0.1:9001'), providerConfig(issuer))).toBeDefined()
+    expect(() => checkMetadata(at('http://evil.example'), providerConfig(issuer))).toThrow(/not https/)
+  })
+
   test('http is for an issuer on loopback alone', () => {
     const issuer = 'http://127.0.0.1:9000'
     const document = { ...good, issuer, token_endpoint: `${issuer}/token`, jwks_uri: `${issuer}/jwks` }

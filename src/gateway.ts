@@ -14,6 +14,7 @@ import { RateLimiter } from './http/rate-limit.ts'
 import { watchRequestLines } from './http/request-line.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
 import type { OidcProvider } from './oidc/provider.ts'
+import { Credentials } from './proxy/credentials.ts'
 import { OpenStreams } from './proxy/open-streams.ts'
 import { registerProxy } from './proxy/proxy.ts'
 import { RouteTable } from './proxy/route-table.ts'
@@ -129,6 +130,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     addresses,
     upstreams: new Upstreams(options.now),
     streams: proxyStreams,
+    credentials: new Credentials({ routeTokens: options.manager.routeTokens, now: options.now }),
     metrics,
   })
   await registerSpa(app, { routes, security: failures.security, log, now: options.now })

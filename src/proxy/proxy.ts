@@ -13,27 +13,19 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { BffError } from '../errors.ts'
 import type { ClientAddresses } from '../http/client-address.ts'
 import type { Judged } from '../http/judge.ts'
-import type { Session } from '../session/session.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { CredentialFields, Credentials } from './credentials.ts'
 import { Exchange } from './exchange.ts'
 import type { StreamOwner } from './open-streams.ts'
 import { ProxiedRoute, type ProxiedRouteOptions } from './proxied-route.ts'
 import type { Route, RouteTable } from './route-table.ts'
 import { checkHandshake, checkOtherUpgrade, isHandshake, openWebSocket } from './websocket.ts'
 
-/** `Authorization` and what belongs to it for one request, names and values in turn. */
-export type Credentials = (
-  route: Route,
-  session: Session | null,
-  request: { method: string; url: string },
-) => readonly string[] | Promise<readonly string[]>
-
 export interface ProxyOptions extends ProxiedRouteOptions {
   readonly metrics?: Pick<Metrics, 'upstreamDuration' | 'countRequest'> | undefined
   readonly routes: RouteTable
   readonly addresses: Pick<ClientAddresses, 'of' | 'isTrusted'>
-  /** Left out: the user's access token on routes whose `token` is not `none`. */
-  readonly credentials?: Credentials
+  readonly credentials: Pick<Credentials, 'for'>
 }
 
 /** Never proxied: one asks intermediaries to show what they got, the other to become a tunnel (PX-03). */
@@ -167,18 +159,13 @@ export function credentialsFor(
   judged: Judged,
   raw: IncomingMessage,
   target: string,
-  options: Pick<ProxyOptions, 'credentials'>,
-): readonly string[] | Promise<readonly string[]> {
+  { credentials }: Pick<ProxyOptions, 'credentials'>,
+): CredentialFields | Promise<CredentialFields> {
   const { route, upstream } = proxied
-  if (options.credentials) {
-    return options.credentials(route, judged.session, {
-      method: raw.method ?? '',
-      url: upstream.address.origin + target,
-    })
-  }
-  return judged.session && route.policy.needsToken
-    ? ['authorization', `Bearer ${judged.session.tokens.accessToken}`]
-    : []
+  return credentials.for(route, ownerOf(judged), {
+    method: raw.method ?? '',
+    url: upstream.address.origin + target,
+  })
 }
 
 /** The header fields for the upstream. */
@@ -207,6 +194,6 @@ function forwardedFor(raw: IncomingMessage, addresses: ProxyOptions['addresses']
   return peer === undefined ? chain : `${chain}, ${peer}`
 }
 
-function isPromise(value: readonly string[] | Promise<readonly string[]>): value is Promise<readonly string[]> {
+function isPromise(value: CredentialFields | Promise<CredentialFields>): value is Promise<CredentialFields> {
   return !Array.isArray(value)
 }

@@ -203,7 +203,7 @@ describe('a request through the proxy', () => {
       undefined,
       {},
       {
-        credentials: () => Promise.reject(new BffError('provider_unavailable', 'no token for this route')),
+        credentials: { for: () => Promise.reject(new BffError('provider_unavailable', 'no token for this route')) },
       },
     )
 

@@ -13,6 +13,7 @@ import { parseRequestTarget } from '../../src/http/request-path.ts'
 import { SecurityHeaders } from '../../src/http/security-headers.ts'
 import { OpenStreams } from '../../src/proxy/open-streams.ts'
 import { registerProxy } from '../../src/proxy/proxy.ts'
+import { Credentials } from '../../src/proxy/credentials.ts'
 import type { ProxyOptions } from '../../src/proxy/proxy.ts'
 import { RouteTable } from '../../src/proxy/route-table.ts'
 import type { Route } from '../../src/proxy/route-table.ts'
@@ -24,6 +25,12 @@ import type { Session } from '../../src/session/session.ts'
 import { silentLog } from '../../src/telemetry/log.ts'
 import { RawUpstream } from './upstream.ts'
 import type { RawResponder } from './upstream.ts'
+
+/** No route of these tests has a token of its own. */
+const noRouteTokens = {
+  heldBy: () => undefined,
+  tokenFor: () => Promise.reject(new Error('no route here has a token of its own')),
+}
 
 export interface ProxyAppOptions {
   readonly routes: readonly object[]
@@ -100,7 +107,7 @@ export class ProxyApp implements AsyncDisposable {
       addresses: new ClientAddresses(config.trustedProxies, silentLog),
       upstreams: new Upstreams(now),
       streams: this.streams,
-      ...(options.credentials && { credentials: options.credentials }),
+      credentials: options.credentials ?? new Credentials({ routeTokens: noRouteTokens, now }),
     })
     this.#ready = Promise.all([spa, proxied])
   }

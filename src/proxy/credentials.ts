@@ -1,0 +1,78 @@
+/** The token that a request takes to its upstream, by the route's rule: the user's, one of the route's own, or none. */
+import type { RouteTokenRule } from '../oidc/provider.ts'
+import { createDpopProof, DpopNonces } from '../oidc/dpop.ts'
+import type { TokenSet } from '../oidc/token-set.ts'
+import type { SessionManager } from '../session/manager.ts'
+import type { Session } from '../session/session.ts'
+import type { StreamOwner } from './open-streams.ts'
+import type { Route } from './route-table.ts'
+
+/** Header fields, names and values in turn. */
+export type CredentialFields = readonly string[]
+
+export interface CredentialsOptions {
+  readonly routeTokens: Pick<SessionManager['routeTokens'], 'heldBy' | 'tokenFor'>
+  readonly now: () => number
+}
+
+const NONE: CredentialFields = []
+
+/** Made once. Never answers with another token than the one that the route asks for (RFC 9700 §2.3). */
+export class Credentials {
+  readonly #options: CredentialsOptions
+  readonly #nonces = new DpopNonces()
+
+  constructor(options: CredentialsOptions) {
+    this.#options = options
+  }
+
+  /**
+   * At once where the token is at hand and needs no proof.
+   *
+   * @param url of the upstream, for the proof of a bound token
+   * @throws BffError `session_expired`, `store_unavailable`, `provider_unavailable`, by the promise
+   */
+  for(
+    route: Route,
+    owner: StreamOwner | null,
+    request: { method: string; url: string },
+  ): CredentialFields | Promise<CredentialFields> {
+    const rule = route.config.token ?? 'user'
+    if (!owner || rule === 'none' || !route.policy.needsToken) return NONE
+    const { session, sessionCookie } = owner
+    if (rule === 'user') return this.#fields(session.tokens, session, request)
+    const held = this.#options.routeTokens.heldBy(session, rule)
+    return held ? this.#fields(held, session, request) : this.#fetch(sessionCookie, session, rule, request)
+  }
+
+  /** Takes what an upstream said in `DPoP-Nonce` (RFC 9449 §8.2). */
+  learnNonce(origin: string, nonce: string): void {
+    this.#nonces.learn(origin, nonce)
+  }
+
+  async #fetch(
+    sessionCookie: string,
+    session: Session,
+    rule: RouteTokenRule,
+    request: { method: string; url: string },
+  ): Promise<CredentialFields> {
+    return this.#fields(await this.#options.routeTokens.tokenFor(sessionCookie, session, rule), session, request)
+  }
+
+  #fields(
+    token: TokenSet,
+    { dpopKey }: Session,
+    request: { method: string; url: string },
+  ): CredentialFields | Promise<CredentialFields> {
+    if (token.tokenType === 'bearer' || !dpopKey) return ['authorization', `Bearer ${token.accessToken}`]
+    const { accessToken } = token
+    const nonce = this.#nonces.get(new URL(request.url).origin)
+    return createDpopProof(dpopKey, {
+      htm: request.method,
+      htu: request.url,
+      accessToken,
+      nonce,
+      now: this.#options.now,
+    }).then((proof) => ['authorization', `DPoP ${accessToken}`, 'dpop', proof])
+  }
+}

@@ -77,7 +77,7 @@ export class Service {
     })
     this.#readiness = new Readiness({
       probeStore: () => this.#store.probe(),
-      isProviderReady: () => [...this.#providers.values()].every(({ client }) => client.ready),
+      isProviderReady: () => [...this.#providers.values()].every(({ client }) => !client.degraded),
       requireStore: config.readiness.requireStore,
     })
   }

@@ -1,29 +1,41 @@
-/** Each duty that the specifications lay on a client like ours is shown by a test that names it in its title. */
+/** docs/requirements.md is what titles of tests refer to: what it calls a must is shown, and what they name is in it. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
 const folder = new URL('..', import.meta.url).pathname
+const page = readFileSync(join(folder, '../docs/requirements.md'), 'utf8')
 
-const numbered = (group: string, numbers: readonly number[]) =>
-  numbers.map((number) => `${group}-${String(number).padStart(2, '0')}`)
+/** The first cell of each row: its numbers; the second: how binding it is. */
+const rows = [...page.matchAll(/^\| ([A-Z][^|]*?) *\| (must|should|extra)? *(?:\||[^|]+\|)/gm)].map(
+  ([, numbers = '', level = '']) => ({ numbers: numbers.split(', '), level }),
+)
+const known = new Set(rows.flatMap(({ numbers }) => numbers))
+const CODE_GRANT = /^(AR|CB|TK|ID)-/
+const duties = rows
+  .filter(({ level }) => level === 'must')
+  .flatMap(({ numbers }) => numbers)
+  .filter((number) => CODE_GRANT.test(number))
 
-/** What is not optional of: authorization request, callback, token request, ID token. */
-const DUTIES = [
-  ...numbered('AR', [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 16]),
-  ...numbered('CB', [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
-  ...numbered('TK', [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]),
-  ...numbered('ID', [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15]),
-]
+/** What stands in parentheses at the end of a quoted text in a test file. */
+const cited = new Set(
+  readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.ts') && !file.endsWith('requirements.test.ts'))
+    .flatMap((file) => readFileSync(join(folder, file), 'utf8').match(/\([^()\n]*\)['"`]/g) ?? [])
+    .flatMap((text) => text.match(/\b(?:[A-Z]{2}|F2)-\d{2}\b|\bR\d{1,2}b?\b/g) ?? []),
+)
 
-/** The texts in which titles stand: whatever is quoted in a test file and ends with its duties in parentheses. */
-const titles = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.test.ts') && !file.endsWith('requirements.test.ts'))
-  .flatMap(
-    (file) => readFileSync(join(folder, file), 'utf8').match(/\([^()\n]*\b[A-Z]{2}-\d{2}\b[^()\n]*\)['"`]/g) ?? [],
-  )
-  .join('\n')
+test.each(duties)('%s, a duty of the code grant, is in the title of a test', (duty) => {
+  expect(cited).toContain(duty)
+})
 
-test.each(DUTIES)('%s is in the title of a test', (duty) => {
-  expect(titles).toMatch(new RegExp(`\\b${duty}\\b`))
+test('the page lists the duties of the code grant without a gap', () => {
+  const numbersOf = (group: string) => [...known].filter((number) => number.startsWith(`${group}-`)).length
+
+  expect(['AR', 'CB', 'TK', 'ID'].map(numbersOf)).toEqual([17, 11, 12, 15])
+  expect(duties).toHaveLength(44)
+})
+
+test('every number in the title of a test is on the page', () => {
+  expect([...cited].filter((number) => !known.has(number))).toEqual([])
 })

@@ -85,6 +85,8 @@ export class Judge<P extends Place> {
     const target = raw.url as string
 
     checkFraming(raw)
+    // A browser's handshake names a path; the absolute form is for proxies, which do not pass handshakes on so.
+    if (kind === 'websocket' && !target.startsWith('/')) throw new BffError('invalid_request', 'a handshake for a URL')
     const path = parseRequestTarget(target, options.publicUrl)
     const preflight = isPreflight(method, raw.headers)
     // A preflight asks for another request: it is that one's method that the place takes or not.

@@ -15,8 +15,13 @@ export interface RequestBodyOptions {
   readonly stalledMs?: number
 }
 
-/** Whether a request has a body to send on: framing was judged before, so one of the two fields says so. */
+/**
+ * Whether a request has a body to send on: framing was judged before, so one of the two fields says so. That of a
+ * HEAD, which no application reads, stays here: unread it would be the upstream's next request. One with GET goes on
+ * (searches use it), and undici gives up the connection afterwards.
+ */
 export function hasBody(raw: IncomingMessage): boolean {
+  if (raw.method === 'HEAD') return false
   const length = raw.headers['content-length']
   return raw.headers['transfer-encoding'] !== undefined || (length !== undefined && Number(length) > 0)
 }

@@ -58,6 +58,8 @@ function bodyOf(
   if (isHead || status === 101 || status === 204 || status === 304 || (status >= 100 && status < 200)) {
     return { body: status === 101 ? bytes : NOTHING, isComplete: true, rest: status === 101 ? NOTHING : bytes }
   }
+  // Behind a handshake comes another protocol.
+  if (!isAnswer && field('upgrade') !== undefined) return { body: bytes, isComplete: true, rest: NOTHING }
   if (field('transfer-encoding') !== undefined) return chunked(bytes)
   const length = field('content-length')
   if (length !== undefined) {

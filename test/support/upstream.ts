@@ -5,7 +5,7 @@ import type { AddressInfo, Server, Socket } from 'node:net'
 import { parseMessages } from './raw-http.ts'
 import type { RawMessage } from './raw-http.ts'
 
-/** Called once for each request whose head has come, in order. */
+/** Called once for each request whose head has come, in order; for whole ones only, where `answersWhole` says so. */
 export type RawResponder = (socket: Socket, request: RawMessage) => void
 
 const OK: RawResponder = (socket) => void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
@@ -13,12 +13,14 @@ const OK: RawResponder = (socket) => void socket.write('HTTP/1.1 200 OK\r\nConte
 export class RawUpstream implements AsyncDisposable {
   /** Answers from now on. */
   respond: RawResponder = OK
+  answersWhole = false
   /** What came over each connection, in the order in which they were made. */
   readonly received: Buffer[] = []
   readonly sockets = new Set<Socket>()
   connections = 0
   closed = 0
   readonly #server: Server
+  readonly #order: [connection: number, index: number][] = []
   readonly #waiting = new Set<() => void>()
 
   private constructor(server: Server, event: string) {
@@ -49,9 +51,10 @@ export class RawUpstream implements AsyncDisposable {
     return `http://127.0.0.1:${this.port}`
   }
 
-  /** All requests, those cut short included. */
+  /** All requests in the order in which their heads came, those cut short included. */
   get requests(): RawMessage[] {
-    return this.received.flatMap((bytes) => parseMessages(bytes, { isAnswer: false }))
+    const byConnection = this.received.map((bytes) => parseMessages(bytes, { isAnswer: false }))
+    return this.#order.flatMap(([connection, index]) => byConnection[connection]?.[index] ?? [])
   }
 
   /** Waits until what was received is as wanted; looked at whenever something comes or a connection goes. */
@@ -73,6 +76,7 @@ export class RawUpstream implements AsyncDisposable {
   #take(socket: Socket): void {
     const index = this.received.push(Buffer.alloc(0)) - 1
     let seen = 0
+    let answered = 0
     this.connections += 1
     this.sockets.add(socket)
     socket.on('error', () => socket.destroy())
@@ -85,8 +89,12 @@ export class RawUpstream implements AsyncDisposable {
       const bytes = Buffer.concat([this.received[index] ?? Buffer.alloc(0), chunk])
       this.received[index] = bytes
       const requests = parseMessages(bytes, { isAnswer: false })
-      for (const request of requests.slice(seen)) this.respond(socket, request)
-      seen = requests.length
+      for (; seen < requests.length; seen += 1) this.#order.push([index, seen])
+      for (const request of requests.slice(answered)) {
+        if (this.answersWhole && !request.isComplete) break
+        answered += 1
+        this.respond(socket, request)
+      }
       this.#changed()
     })
   }

@@ -40,9 +40,9 @@ export class RedisEvents {
   #wasInStep = false
   /** Monotonic; when the newest own tick that arrived was sent. */
   #heardUpTo = Number.NEGATIVE_INFINITY
-  /** When the last tick was published with success, and when the subscription was made. */
+  /** When the last tick was published with success, and when one last arrived or the subscription was made. */
   #publishedAt = Number.NEGATIVE_INFINITY
-  #openedAt = Number.NEGATIVE_INFINITY
+  #hearingAt = Number.NEGATIVE_INFINITY
 
   constructor(options: RedisEventsOptions) {
     this.#options = options
@@ -89,7 +89,7 @@ export class RedisEvents {
   #open(): void {
     const subscriber = this.#options.connect()
     this.#subscriber = subscriber
-    this.#openedAt = performance.now()
+    this.#hearingAt = performance.now()
     subscriber.on('message', (_channel, message) => {
       if (subscriber === this.#subscriber) this.#hear(message)
     })
@@ -127,11 +127,13 @@ export class RedisEvents {
   }
 
   #hearTick(sentAt: number): void {
-    if (!this.#wasInStep) this.#options.log.info({}, 'session events are in step; the cache is used')
     // A gap nobody has noticed yet, because the process itself stood still.
-    else if (sentAt - this.#heardUpTo >= IN_STEP_MS) this.doubt()
+    if (this.#wasInStep && sentAt - this.#heardUpTo >= IN_STEP_MS) this.doubt()
+    const wasInStep = this.#wasInStep
     this.#heardUpTo = sentAt
-    this.#wasInStep = true
+    this.#hearingAt = performance.now()
+    this.#wasInStep = this.inStep
+    if (this.#wasInStep && !wasInStep) this.#options.log.info({}, 'session events are in step; the cache is used')
   }
 
   #turn(): void {
@@ -140,7 +142,7 @@ export class RedisEvents {
       this.#options.log.warn({}, 'session events are out of step; the cache is not used')
       this.doubt()
     }
-    const isDeaf = now - Math.max(this.#heardUpTo, this.#openedAt) > DEAF_MS && now - this.#publishedAt < DEAF_MS
+    const isDeaf = now - this.#hearingAt > DEAF_MS && now - this.#publishedAt < DEAF_MS
     if (isDeaf && this.#subscriber) {
       const deaf = this.#subscriber
       this.#lost(deaf)

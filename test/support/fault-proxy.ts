@@ -15,6 +15,10 @@ export interface FaultProxy {
   set(fault: Fault): void
   /** Swallows only what goes over connections that are open now and for which `isMeant` holds, for ever. */
   blackhole(isMeant: (connection: ProxiedConnection) => boolean): number
+  /** Delays what comes back over connections that are open now and for which `isMeant` holds. */
+  slow(isMeant: (connection: ProxiedConnection) => boolean, ms: number): number
+  /** Sends new connections to another server, as a name or a virtual address does after a fail-over. */
+  retarget(port: number): void
   /** Resets every open connection. */
   cut(): void
   /** Refuses new connections (they are reset at once) until `false`. */
@@ -31,6 +35,7 @@ export interface ProxiedConnection {
 interface Connection extends ProxiedConnection {
   sent: string
   isSwallowed: boolean
+  answersAfterMs: number
   readonly client: Socket
   readonly server: Socket
 }
@@ -39,11 +44,14 @@ export async function startFaultProxy(targetPort: number, port = 0): Promise<Fau
   const open = new Set<Connection>()
   let fault: Fault = { kind: 'none' }
   let isRefusing = false
+  let target = targetPort
 
   const pass = (connection: Connection, to: Socket) => (chunk: Buffer) => {
     if (to === connection.server && connection.sent.length < 4_096) connection.sent += chunk.toString('latin1')
     if (connection.isSwallowed || fault.kind === 'blackhole') return
-    if (fault.kind === 'delay') setTimeout(() => to.writable && to.write(chunk), fault.ms)
+    const own = to === connection.client ? connection.answersAfterMs : 0
+    const delayMs = fault.kind === 'delay' ? fault.ms : own
+    if (delayMs > 0) setTimeout(() => to.writable && to.write(chunk), delayMs)
     else to.write(chunk)
   }
   const listener = createServer((client) => {
@@ -51,8 +59,8 @@ export async function startFaultProxy(targetPort: number, port = 0): Promise<Fau
       client.resetAndDestroy()
       return
     }
-    const server = connect(targetPort, '127.0.0.1')
-    const connection: Connection = { sent: '', isSwallowed: false, client, server }
+    const server = connect(target, '127.0.0.1')
+    const connection: Connection = { sent: '', isSwallowed: false, answersAfterMs: 0, client, server }
     open.add(connection)
     client.on('data', pass(connection, server))
     server.on('data', pass(connection, client))
@@ -87,6 +95,12 @@ export async function startFaultProxy(targetPort: number, port = 0): Promise<Fau
       for (const connection of meant) connection.isSwallowed = true
       return meant.length
     },
+    slow: (isMeant, ms) => {
+      const meant = [...open].filter(isMeant)
+      for (const connection of meant) connection.answersAfterMs = ms
+      return meant.length
+    },
+    retarget: (next) => void (target = next),
     cut,
     refuse: (next) => void (isRefusing = next),
     get connections() {

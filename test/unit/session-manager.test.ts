@@ -90,6 +90,34 @@ test('nothing moves the absolute end: neither use nor refresh (SC-09, R19)', asy
   expect(log.events).toContain('session.ended absolute_timeout')
 })
 
+test('the absolute end holds for a session that is in the cache and in use (SC-09)', async () => {
+  const { manager, provider, now } = managerWorld({ settings: { maxLifetime: 60 * MINUTE } })
+  provider.lifetimeMs = 600 * MINUTE
+  const { cookieValue } = await manager.create({ provider: 'default', result: provider.login() })
+  for (let i = 0; i < 3; i++) {
+    now.advance(20 * MINUTE - 1)
+    await expect(manager.resolve(cookieValue, REQUEST)).resolves.toBeDefined()
+  }
+  now.advance(3)
+
+  expect(manager.tryResolve(cookieValue, REQUEST)).toBeUndefined()
+  await expect(manager.resolve(cookieValue, REQUEST)).rejects.toMatchObject({ code: 'session_expired' })
+})
+
+test('a use in the very moment of the verdict "idle" saves the session', async () => {
+  const { manager, provider, store, now } = managerWorld()
+  provider.lifetimeMs = 600 * MINUTE
+  const { cookieValue, session } = await manager.create({ provider: 'default', result: provider.login() })
+  now.advance(30 * MINUTE + 1_000)
+  const end = store.delete.bind(store)
+  store.delete = async (...args) => {
+    await store.touch(session.ref, now(), session.expiresAt)
+    return end(...args)
+  }
+
+  await expect(manager.resolve(cookieValue, REQUEST)).resolves.toBeDefined()
+})
+
 test('idleExpiresAt follows each use at once', async () => {
   const { manager, provider, now } = managerWorld()
   const { cookieValue, session } = await manager.create({ provider: 'default', result: provider.login() })

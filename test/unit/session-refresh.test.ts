@@ -433,6 +433,24 @@ describe('an answer that got lost', () => {
     expect((await attempt(other.manager)).tokens.accessToken).toBe('access-2')
   })
 
+  test('who gets the lock after another’s second loss leaves the token alone (R5)', async () => {
+    const world = await signedIn()
+    const other = world.sibling()
+    world.provider.script.push(
+      () => lost,
+      () => lost,
+    )
+    const acquire = world.store.acquire.bind(world.store)
+    world.store.acquire = async (...args) => {
+      world.store.acquire = acquire
+      for (let i = 0; i < 2; i++) await other.manager.resolve(world.cookieValue, REQUEST).catch(() => {})
+      return acquire(...args)
+    }
+
+    await expect(world.resolve()).rejects.toMatchObject({ code: 'provider_unavailable' })
+    expect(world.provider.asked).toHaveLength(2)
+  })
+
   test('after two losses a good access token is not put at risk by a third try', async () => {
     const { resolve, provider, now } = await signedIn('stale')
     provider.script.push(

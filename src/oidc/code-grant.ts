@@ -65,6 +65,7 @@ export async function exchangeCode(
       expectsDpop: config.dpop,
       requestedScope: config.scopes.join(' '),
     })
+    refuseOtherDetails(config.authorizationDetails, body['authorization_details'])
     return { ...(await identify(connection, metadata, tokens, expected, dpopKey)), tokens, ...(dpopKey && { dpopKey }) }
   } catch (error) {
     // Nobody will use these tokens (ID-15); the caller need not wait until the provider knows.
@@ -140,6 +141,14 @@ async function identify(
   // A text, by verifyIdToken.
   const userinfo = await fetchUserinfo(connection, metadata, tokens, claims['sub'] as string, dpopKey)
   return { claims, userinfo }
+}
+
+/** RFC 9396 §7: a server may fill in what was asked for, but a grant of another kind is not what the user saw. */
+function refuseOtherDetails(asked: readonly { type: string }[] | undefined, granted: unknown): void {
+  if (!asked || granted === undefined) return
+  const types = new Set<unknown>(asked.map(({ type }) => type))
+  const isAsked = Array.isArray(granted) && granted.every((detail) => isObject(detail) && types.has(detail['type']))
+  if (!isAsked) throw new BffError('login_failed', 'token answer: authorization_details were not asked for')
 }
 
 /** `claims: { id_token: { acr: { essential: true, values: […] } } }` (OIDC Core §5.5.1.1). */

@@ -112,7 +112,10 @@ export class Metadata {
     const { config, log, now } = this.#options
     this.#triedAt = now()
     try {
-      const metadata = checkMetadata({ ...(await this.#fetch()), ...config.metadata }, config)
+      const document = await this.#fetch()
+      // Overrides mend endpoints; whose document it is, it must say itself.
+      const { issuer = config.metadata?.['issuer'] } = document
+      const metadata = checkMetadata({ ...document, ...config.metadata, issuer }, config)
       if (this.#failures > 0 || !this.#current) log.info({ issuer: config.issuer }, 'the provider’s metadata is good')
       this.#current = metadata
       this.#failures = 0

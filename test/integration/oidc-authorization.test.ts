@@ -89,7 +89,7 @@ test('neither the browser nor authorizationParams can change what is the protoco
 test('carries what is configured: parameters, resources, details, claims, response mode (AR-15)', async () => {
   const { url } = await authorize(
     {
-      authorizationParams: { audience: 'https://api.example.com', prompt: 'consent' },
+      authorizationParams: { audience: 'https://api.example.com', prompt: 'consent', ui: ['a', 'b'] },
       resource: ['https://a.example', 'https://b.example'],
       authorizationDetails: [{ type: 'payment', amount: 5 }],
       claims: { id_token: { acr: { essential: true } } },
@@ -100,6 +100,7 @@ test('carries what is configured: parameters, resources, details, claims, respon
 
   expect(url.searchParams.get('audience')).toBe('https://api.example.com')
   expect(url.searchParams.getAll('prompt')).toEqual(['login'])
+  expect(url.searchParams.getAll('ui')).toEqual(['a', 'b'])
   expect(url.searchParams.getAll('resource')).toEqual(['https://a.example', 'https://b.example'])
   expect(JSON.parse(url.searchParams.get('authorization_details')!)).toEqual([{ type: 'payment', amount: 5 }])
   expect(JSON.parse(url.searchParams.get('claims')!)).toEqual({ id_token: { acr: { essential: true } } })

@@ -41,15 +41,11 @@ describe('size', () => {
       const channel = new BackChannel({ timeoutMs: 5_000, publicOrigin: provider.origin })
       onTestFinished(() => channel.close())
       const exchange = channel.exchange('token')
-      const before = process.memoryUsage().rss
-
       await expect(
         exchange.fetch(`${provider.origin}/token`, { method: 'POST', headers: {}, body: 'a=b' }),
       ).rejects.toThrow()
 
       expect(exchange).toMatchObject({ isSent: true, status: undefined, body: undefined })
-      // The bomb itself is made in this process, once, out of 50 MiB.
-      expect(process.memoryUsage().rss - before).toBeLessThan(128 * 1_048_576)
     },
   )
 

@@ -288,6 +288,18 @@ describe('a token answer', () => {
     }
   })
 
+  test('grants details of the kinds that were asked for and no others (TK-12)', async () => {
+    const config = { authorizationDetails: [{ type: 'payment', amount: 5 }] }
+    const granting = (details: unknown) => (provider: ScriptedProvider) => {
+      provider.tokenResponse = (body) => ({ ...body, authorization_details: details })
+    }
+    expect((await attempt(granting([{ type: 'payment', id: 'filled-in' }]), {}, { config })).error).toBeUndefined()
+    expect((await attempt(granting(undefined), {}, { config })).error).toBeUndefined()
+    for (const details of [[{ type: 'admin' }], [null], 'payment']) {
+      expect(String((await attempt(granting(details), {}, { config })).error)).toMatch(/authorization_details/)
+    }
+  })
+
   test('of Bearer where DPoP was asked for is thrown away (TK-07)', async () => {
     const { error } = await attempt(
       (provider) => {
@@ -361,6 +373,51 @@ describe('a token endpoint that', () => {
     expect(tokenCalls).toBe(1)
     expect(String(error)).not.toMatch(/script/)
   })
+})
+
+test('a temporary refusal says when to come again', async () => {
+  for (const fault of [
+    { kind: 'status', status: 503, headers: { 'retry-after': '17' } },
+    { kind: 'oauthError', error: 'temporarily_unavailable', headers: { 'retry-after': '17' } },
+  ] as const) {
+    const { error } = await attempt((provider) => {
+      provider.faults.token = fault
+    })
+    expect(error).toMatchObject({ code: 'provider_unavailable', retryAfterSeconds: 17 })
+  }
+})
+
+describe('while a part of the provider is away, there is no login and no accusation (R16)', () => {
+  test.each(['jwks', 'userinfo'] as const)('%s', async (endpoint) => {
+    for (const fault of [{ kind: 'status', status: 503 }, { kind: 'reset' }] as const) {
+      const { error } = await attempt((provider) => {
+        provider.faults[endpoint] = fault
+      })
+      expect(error).toMatchObject({ code: 'provider_unavailable' })
+    }
+  })
+
+  test('the keys of a signed response (CB-11)', async () => {
+    const { error, tokenCalls } = await attempt(
+      (provider) => {
+        provider.faults.jwks = { kind: 'status', status: 503 }
+      },
+      { response: { code: null, state: null, iss: null, response: 'e.y.J' } },
+      { config: { responseMode: 'form_post.jwt' } },
+    )
+    expect(error).toMatchObject({ code: 'provider_unavailable' })
+    expect(tokenCalls).toBe(0)
+  })
+})
+
+test.each([
+  ['a page', { kind: 'html' }],
+  ['a list', { kind: 'array' }],
+] as const)('userinfo that is %s fails the login (TK-11)', async (_name, fault) => {
+  const { error } = await attempt((provider) => {
+    provider.faults.userinfo = fault
+  })
+  expect(error).toMatchObject({ code: 'login_failed' })
 })
 
 test('no code, verifier, token or secret is logged or in an error on the way (TK-09)', async () => {

@@ -145,6 +145,13 @@ test('overrides are laid over the document; a complete set needs none (AS-03)', 
   expect(provider.calls('metadata')).toBe(1)
 })
 
+test('an override cannot give the document of another issuer our name (AS-02)', async () => {
+  await using provider = await startScriptedProvider()
+  provider.metadata = (document) => ({ ...document, issuer: 'https://other.example' })
+  await using client = new OidcClient(provider.issuer, { config: { metadata: { issuer: provider.issuer } } })
+  await expect(client.authorizationUrl(request())).rejects.toThrow(/issuer is "https:\/\/other\.example"/)
+})
+
 test('a metadataUrl is read instead, and its issuer is compared all the same (AS-02)', async () => {
   await using provider = await startScriptedProvider()
   const metadataUrl = `${provider.origin}/elsewhere/.well-known/x`

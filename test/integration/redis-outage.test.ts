@@ -30,8 +30,8 @@ async function redisServer(args: string[] = []): Promise<RedisServer> {
   return redis
 }
 
-async function behindProxy(): Promise<{ redis: RedisServer; proxy: FaultProxy; url: string }> {
-  const redis = await redisServer()
+async function behindProxy(args: string[] = []): Promise<{ redis: RedisServer; proxy: FaultProxy; url: string }> {
+  const redis = await redisServer(args)
   const proxy = await startFaultProxy(redis.port)
   onTestFinished(() => proxy[Symbol.asyncDispose]())
   return { redis, proxy, url: `redis://127.0.0.1:${proxy.port}` }
@@ -232,12 +232,12 @@ test('the master becomes a read-only replica: 503 for writes, not a crash, and i
 })
 
 test('after a fail-over behind one address the old master, a replica now, is left by itself (R35, R36)', async () => {
-  const { redis: old, proxy, url } = await behindProxy()
+  const { redis: old, proxy, url } = await behindProxy(['--repl-diskless-sync-delay', '0'])
   const successor = await redisServer(['--replicaof', '127.0.0.1', String(old.port)])
   const { manager, login, store } = await gateway(url, { settings: noCache })
   const { cookieValue } = await login()
   const watcher = operator(successor)
-  await expect.poll(() => watcher.dbsize()).toBeGreaterThan(0)
+  await expect.poll(() => watcher.dbsize(), { timeout: 8_000 }).toBeGreaterThan(0)
 
   await watcher.replicaof('NO', 'ONE')
   await operator(old).replicaof('127.0.0.1', String(successor.port))

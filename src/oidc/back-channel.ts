@@ -1,4 +1,5 @@
 /** The gateway's own connection to the provider: bounded in time and size, never redirected, aware of what was sent. */
+import { isIP } from 'node:net'
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate } from 'node:zlib'
 import { Agent } from 'undici'
@@ -80,6 +81,7 @@ export class BackChannel {
           method: request.method,
           headers,
           body: bodyText(request.body),
+          ...serverName(target),
           // One deadline for all of it, above; a body that trickles must not outlive it.
           headersTimeout: 0,
           bodyTimeout: 0,
@@ -173,6 +175,15 @@ function reasonOf(signal: AbortSignal): Error {
 function behind(base: URL, url: URL): URL {
   const path = base.pathname.replace(/\/$/, '')
   return new URL(`${base.origin}${path}${url.pathname}${url.search}`)
+}
+
+/**
+ * Whose certificate is expected: that of the address that is called. undici would take the name in `Host`, which is
+ * another one behind `baseUrl`; for an IP address that name is the only one there is, and is left to it.
+ */
+function serverName(target: URL): { servername?: string } {
+  const isName = target.protocol === 'https:' && isIP(target.hostname.replace(/^\[(.*)\]$/, '$1')) === 0
+  return isName ? { servername: target.hostname } : {}
 }
 
 function bodyText(body: ProviderRequest['body']): string | null {

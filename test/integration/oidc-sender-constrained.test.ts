@@ -195,6 +195,27 @@ describe('mutual TLS', () => {
     await expect(scriptedLogin(client, provider)).resolves.toBeDefined()
   })
 
+  test('backchannelBaseUrl expects the certificate of its own name, or for an address that of the issuer (TK-06)', async () => {
+    const { cert, key } = await authority.issue('localhost')
+    await using internal = await startScriptedProvider({ tls: { cert, key } })
+    const publicName = await authority.issue('id.example.com')
+    await using balancer = await startScriptedProvider({ tls: { cert: publicName.cert, key: publicName.key } })
+    const issuer = 'https://id.example.com'
+    const request = { ...expectations(), params: {} }
+    const reach = async (provider: typeof internal, host: string): Promise<URL> => {
+      provider.metadata = (document) => ({ ...document, issuer })
+      const backchannelBaseUrl = `https://${host}:${provider.port}`
+      await using client = new OidcClient(issuer, { config: { backchannelBaseUrl } })
+      return await client.authorizationUrl(request)
+    }
+
+    await expect(reach(internal, 'localhost')).resolves.toBeInstanceOf(URL)
+    await expect(reach(balancer, '127.0.0.1')).resolves.toBeInstanceOf(URL)
+    await expect(reach(balancer, 'localhost')).rejects.toMatchObject({ code: 'provider_unavailable' })
+    await expect(reach(internal, '127.0.0.1')).rejects.toMatchObject({ code: 'provider_unavailable' })
+    expect(internal.requests[0]?.url).toMatch(/^id\.example\.com\//)
+  })
+
   test('a server whose certificate nobody vouches for is not spoken to (TK-06)', async () => {
     await using provider = await startScriptedProvider({ tls: server })
     setDefaultCACertificates(before)

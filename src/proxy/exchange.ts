@@ -7,6 +7,7 @@
  * breaks off, headers flushed before the body comes.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
@@ -31,8 +32,11 @@ export interface ExchangeFacts {
   readonly fields: string[]
   /** For a handshake: called with the fields of the upstream's 101 and its socket; may throw a BffError. */
   readonly onUpgrade?: (raw: Buffer[], upstream: Duplex) => void
-  /** Asks for something else in place of an answer 404; called once the exchange has let go of everything. */
-  readonly onNotFound?: () => void
+  /**
+   * Looks at the head of an answer before anything of it is handed on. May return what is to be done instead, which
+   * is called once the exchange has let go of everything.
+   */
+  readonly instead?: (status: number, raw: readonly Buffer[]) => (() => void) | undefined
 }
 
 /** undici's handler for one request. Made, `start`ed, forgotten. */
@@ -54,6 +58,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
   #abort: ((error?: Error) => void) | undefined
   #resume: (() => void) | undefined
   #stopWatching: (() => void) | undefined
+  #closing: ServerResponse | Socket | undefined
+  readonly #onClose = (): void => this.#clientClosed()
 
   constructor(route: ProxiedRoute, request: FastifyRequest, reply: FastifyReply, facts: ExchangeFacts) {
     this.#route = route
@@ -74,7 +80,9 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
       this.#reply.hijack()
       return
     }
-    this.#response.on('close', () => this.#clientClosed())
+    // A pipelined request's answer has no socket yet and would never hear that it closed.
+    this.#closing = this.#response.socket ? this.#response : this.#request.socket
+    this.#closing.on('close', this.#onClose)
     this.#upstream.enter(this)
   }
 
@@ -110,9 +118,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     if (status > 599 || status === 101)
       throw new BffError('upstream_unavailable', 'the answer has a status that HTTP does not know')
     this.#route.observe(performance.now() - this.#startedAt)
-    if (status === 404 && this.#facts.onNotFound) {
+    const instead = this.#facts.instead?.(status, raw)
+    if (instead) {
       this.#release()
-      process.nextTick(this.#facts.onNotFound)
+      process.nextTick(instead)
       this.#abort?.()
       return false
     }
@@ -308,6 +317,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     const { phase, isStream } = { phase: this.#phase, isStream: this.#stopWatching !== undefined }
     this.#phase = 'over'
     clearTimeout(this.#timer)
+    this.#closing?.off('close', this.#onClose)
     this.#stopWatching?.()
     if (phase === 'waiting') this.#upstream.stopWaiting(this)
     else if (!isStream) this.#upstream.leave()

@@ -18,6 +18,8 @@ import type { CredentialFields, Credentials } from './credentials.ts'
 import { Exchange } from './exchange.ts'
 import type { StreamOwner } from './open-streams.ts'
 import { ProxiedRoute, type ProxiedRouteOptions } from './proxied-route.ts'
+import { hasBody } from './request-body.ts'
+import { valueOf } from './response-headers.ts'
 import type { Route, RouteTable } from './route-table.ts'
 import { checkHandshake, checkOtherUpgrade, isHandshake, openWebSocket } from './websocket.ts'
 
@@ -25,7 +27,7 @@ export interface ProxyOptions extends ProxiedRouteOptions {
   readonly metrics?: Pick<Metrics, 'upstreamDuration' | 'countRequest'> | undefined
   readonly routes: RouteTable
   readonly addresses: Pick<ClientAddresses, 'of' | 'isTrusted'>
-  readonly credentials: Pick<Credentials, 'for'>
+  readonly credentials: Pick<Credentials, 'for' | 'learnNonce'>
 }
 
 /** Never proxied: one asks intermediaries to show what they got, the other to become a tunnel (PX-03). */
@@ -113,23 +115,51 @@ function send(
   target: string,
   options: ProxyOptions,
 ): void {
-  const credentials = credentialsFor(proxied, judged, request.raw, target, options)
-  const start = (list: readonly string[]): void => {
-    const fields = requestFields(request, proxied, judged, list, options)
-    const owner = ownerOf(judged)
-    if (isHandshake(request.raw)) {
+  const isUpgrade = isHandshake(request.raw)
+  const owner = ownerOf(judged)
+  const start = (credentials: CredentialFields, isRepeat: boolean): void => {
+    const fields = requestFields(request, proxied, judged, credentials, options)
+    if (isUpgrade) {
       openWebSocket(request, reply, { proxied, judged, target, fields, owner, metrics: options.metrics })
+      return
+    }
+    const index = indexOf(proxied, judged, request.raw)
+    const exchange = { target, fields, owner }
+    if (index !== undefined) {
+      const askForIndex = (): void => new Exchange(proxied, request, reply, { ...exchange, target: index }).start()
+      const instead = (status: number) => (status === 404 ? askForIndex : undefined)
+      new Exchange(proxied, request, reply, { ...exchange, instead }).start()
+    } else if (credentials.length > 2) {
+      const mayRepeat = !isRepeat && !hasBody(request.raw)
+      const instead = (status: number, raw: readonly Buffer[]) =>
+        wantsNonce(status, raw, proxied, options) && mayRepeat ? () => begin(true) : undefined
+      new Exchange(proxied, request, reply, { ...exchange, instead }).start()
     } else {
-      const index = indexOf(proxied, judged, request.raw)
-      const onNotFound = (): void => {
-        if (index !== undefined) new Exchange(proxied, request, reply, { target: index, fields, owner }).start()
-      }
-      const asks = { target, fields, owner }
-      new Exchange(proxied, request, reply, index === undefined ? asks : { ...asks, onNotFound }).start()
+      new Exchange(proxied, request, reply, exchange).start()
     }
   }
-  if (!isPromise(credentials)) return start(credentials)
-  credentials.then(start).catch((error: unknown) => reply.send(error))
+  const begin = (isRepeat: boolean): void => {
+    const credentials = credentialsFor(proxied, judged, request.raw, target, options)
+    if (!isPromise(credentials)) return start(credentials, isRepeat)
+    credentials.then((list) => start(list, isRepeat)).catch((error: unknown) => reply.send(error))
+  }
+  begin(false)
+}
+
+/**
+ * Keeps the nonce that an upstream gave for the proofs of bound tokens. Whether it refused the request for want of
+ * one (RFC 9449 §9): nothing has happened there then, and the same may be asked again with it, once.
+ */
+function wantsNonce(
+  status: number,
+  raw: readonly Buffer[],
+  { upstream }: ProxiedRoute,
+  { credentials }: ProxyOptions,
+): boolean {
+  const nonce = valueOf(raw, 'dpop-nonce')
+  if (nonce === undefined) return false
+  credentials.learnNonce(upstream.address.origin, nonce)
+  return status === 401 && /\buse_dpop_nonce\b/.test(valueOf(raw, 'www-authenticate') ?? '')
 }
 
 /** What a development server is asked for when it does not know a view of the app: history fallback, as files have it. */

@@ -126,7 +126,8 @@ function text(bytes: Buffer | undefined): string {
   return bytes === undefined ? '' : bytes.toString('latin1')
 }
 
-function valueOf(raw: readonly Buffer[], wanted: string): string | undefined {
+/** The value of a field among raw ones, several joined by commas; by its name in lower case. */
+export function valueOf(raw: readonly Buffer[], wanted: string): string | undefined {
   let found: string | undefined
   for (let at = 0; at + 1 < raw.length; at += 2) {
     if (raw[at]?.length !== wanted.length || text(raw[at]).toLowerCase() !== wanted) continue

@@ -50,6 +50,11 @@ async function registerOne(scope: FastifyInstance, route: Route, spa: SpaConfig,
       preCompressed: true,
     })
   }
+  scope.setErrorHandler((error, _request, reply) => {
+    const refusal = conditionRefused(error)
+    if (!refusal) throw error
+    return reply.code(refusal.statusCode).headers(refusal.headers).send()
+  })
   const index =
     spa.indexUrl === undefined ? undefined : new RemoteIndex(spa.indexUrl, { log: options.log, now: options.now })
   const handler = (request: FastifyRequest, reply: FastifyReply) =>
@@ -58,6 +63,13 @@ async function registerOne(scope: FastifyInstance, route: Route, spa: SpaConfig,
   for (const url of route.path === '' ? ['/', '/*'] : [prefix, `${prefix}/*`]) {
     scope.route({ method: ['GET', 'HEAD'], url, handler })
   }
+}
+
+/** A range or a precondition that a file does not meet is no failure of anybody: RFC 9110 §13.1, §14.2. */
+function conditionRefused(error: unknown): { statusCode: 412 | 416; headers: Record<string, string> } | undefined {
+  // What @fastify/send throws carries its answer; anything else goes on to the one error handler.
+  const { statusCode, headers } = error as { statusCode?: unknown; headers?: Record<string, string> }
+  return statusCode === 412 || statusCode === 416 ? { statusCode, headers: headers ?? {} } : undefined
 }
 
 interface Served {

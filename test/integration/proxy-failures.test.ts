@@ -173,6 +173,17 @@ describe('time', () => {
   })
 })
 
+test('pipelined requests of a client that leaves are let go too', async () => {
+  const { upstream, port } = await world(never)
+  using client = await RawClient.connect(port)
+  client.send(get('/api/1') + get('/api/2') + get('/api/3'))
+  await upstream.until(({ requests }) => requests.length === 3)
+
+  client.socket.destroy()
+
+  await upstream.until(({ sockets }) => sockets.size === 0)
+})
+
 describe('an upstream that cannot be reached', () => {
   /** A port where nothing listens. */
   async function closedPort(): Promise<number> {

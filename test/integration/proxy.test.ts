@@ -198,12 +198,67 @@ describe('a request through the proxy', () => {
     expect(statusOf(await exchange(port, get('/api/x')))).toBe(502)
   })
 
+  test('a trusted proxy’s X-Forwarded-For goes on, and its peer is added; nobody else’s does (PX-09)', async () => {
+    const lines = [
+      'X-Forwarded-For: 203.0.113.7, 10.0.0.1',
+      'X-Forwarded-Host: evil.example',
+      'X-Forwarded-Proto: http',
+    ]
+    const trusting = await world(undefined, {}, { config: { trustedProxies: ['127.0.0.1'] } })
+    await exchange(trusting.port, get('/api/x', ...lines))
+    const [request] = trusting.upstream.requests
+    expect(valuesOf(request!, 'x-forwarded-for')).toEqual(['203.0.113.7, 10.0.0.1, 127.0.0.1'])
+    expect(valuesOf(request!, 'x-forwarded-host')).toEqual(['app.example'])
+    expect(valuesOf(request!, 'x-forwarded-proto')).toEqual(['https'])
+
+    const other = await world()
+    await exchange(other.port, get('/api/x', ...lines))
+    expect(valuesOf(other.upstream.requests[0]!, 'x-forwarded-for')).toEqual(['127.0.0.1'])
+  })
+
+  test('an upstream that wants a nonce for the proof is asked again with it, once (RFC 9449 §9)', async () => {
+    const nonces: string[] = []
+    let nonce: string | undefined
+    const { upstream, port } = await world(
+      answerWith(
+        'HTTP/1.1 401 No',
+        'WWW-Authenticate: DPoP error="use_dpop_nonce"',
+        'DPoP-Nonce: n1',
+        'Content-Length: 0',
+        '',
+        '',
+      ),
+      {},
+      {
+        credentials: {
+          for: () => ['authorization', 'DPoP AT', 'dpop', `proof with ${nonce ?? 'nothing'}`],
+          learnNonce: (_origin, learned) => {
+            nonce = learned
+            nonces.push(learned)
+          },
+        },
+      },
+    )
+
+    expect(statusOf(await exchange(port, get('/api/x')))).toBe(401)
+    expect(upstream.requests.flatMap((request) => valuesOf(request, 'dpop'))).toEqual([
+      'proof with nothing',
+      'proof with n1',
+    ])
+    await exchange(port, 'POST /api/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab')
+    expect(upstream.requests).toHaveLength(3)
+    expect(nonces).toEqual(['n1', 'n1', 'n1'])
+  })
+
   test('a failure of the credentials is the answer', async () => {
     const { upstream, port } = await world(
       undefined,
       {},
       {
-        credentials: { for: () => Promise.reject(new BffError('provider_unavailable', 'no token for this route')) },
+        credentials: {
+          for: () => Promise.reject(new BffError('provider_unavailable', 'no token for this route')),
+          learnNonce: () => {},
+        },
       },
     )
 

@@ -102,7 +102,10 @@ test('whatever the fields are, what passes has one Host that a URL parser reads 
       if (failure(list) !== undefined) return
       const hosts = list.filter(([name]) => name.toLowerCase() === 'host')
       expect(hosts).toHaveLength(1)
-      const url = new URL(`http://${hosts[0]?.[1] ?? ''}/x`)
+      const authority = hosts[0]?.[1] ?? ''
+      // RFC 3986 takes `a.0` for a name; the WHATWG parser takes every name that ends in a number for an IPv4 address.
+      if (/(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?(?::\d+)?$/i.test(authority) && !URL.canParse(`http://${authority}/`)) return
+      const url = new URL(`http://${authority}/x`)
       expect(url.username + url.password + url.search + url.hash).toBe('')
       expect(url.pathname).toBe('/x')
     }),

@@ -8,6 +8,8 @@ export default defineConfig({
     sequence: { shuffle: true },
     // A test that passes at the second try is a failing test.
     retry: 0,
+    // `npm run coverage`. What runs in child processes and in browsers is not counted.
+    coverage: { include: ['src/**/*.ts'], exclude: ['src/**/*.d.ts', 'src/browser/**'], reporter: ['text', 'html'] },
     projects: [
       {
         extends: true,

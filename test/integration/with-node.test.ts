@@ -178,3 +178,26 @@ test('a script that npm started and left behind is told to stop', async () => {
 
   expect(await once(lines, 'line')).toEqual(['told to stop'])
 })
+
+test('SIGTERM to `npm run sidegate` reaches the command, and npm waits for its end and has its exit code', async () => {
+  const world = await checkout()
+  const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>
+  }
+  const script = scripts['sidegate']?.replace('src/main.ts', 'script.mjs')
+  await writeFile(join(world.directory, 'package.json'), JSON.stringify({ scripts: { sidegate: script } }))
+  await writeFile(join(world.directory, 'script.mjs'), WAITING)
+  // Of this run's npm, where `npm test` started it, nothing may be left: it would be taken for our own.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')))
+  const npm = spawn('npm', ['run', '-s', 'sidegate'], {
+    cwd: world.directory,
+    env,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  onTestFinished(() => void npm.kill('SIGKILL'))
+  await once(createInterface(npm.stdout), 'line')
+
+  npm.kill('SIGTERM')
+
+  expect((await once(npm, 'close'))[0]).toBe(7)
+})

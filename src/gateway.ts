@@ -1,6 +1,6 @@
-/** The public listener, with everything registered in the order in which a request meets it. It does not listen. */
+/** What stands behind the public listener, with everything registered in the order in which a request meets it. */
 import { randomUUID } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { fastify, type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Config, ProviderConfig } from './config/schema.ts'
 import { ClientAddresses } from './http/client-address.ts'
@@ -11,7 +11,6 @@ import { takeFormsAndJson } from './http/form.ts'
 import { Judge, type Judged, type Place } from './http/judge.ts'
 import { Pages } from './http/pages.ts'
 import { RateLimiter } from './http/rate-limit.ts'
-import { watchRequestLines } from './http/request-line.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
 import type { OidcProvider } from './oidc/provider.ts'
 import { Credentials } from './proxy/credentials.ts'
@@ -20,7 +19,7 @@ import { registerProxy } from './proxy/proxy.ts'
 import { RouteTable } from './proxy/route-table.ts'
 import { registerSpa } from './proxy/spa.ts'
 import { Upstreams } from './proxy/upstream.ts'
-import { acceptUpgrades, isHandshake, takesUpgrade } from './proxy/websocket.ts'
+import { acceptUpgrades, isHandshake } from './proxy/websocket.ts'
 import { registerCallback } from './routes/callback.ts'
 import { EndpointTable } from './routes/endpoints.ts'
 import { EventStreams, registerEvents } from './routes/events.ts'
@@ -62,7 +61,7 @@ export interface GatewayOptions {
   readonly now: () => number
 }
 
-/** The public listener and what a shutdown has to do with it. */
+/** A gateway for one configuration, and what a shutdown has to do with it. */
 export interface Gateway {
   readonly app: FastifyInstance
   /** From now on every answer asks its client to connect anew, so that load balancers move on. */
@@ -70,11 +69,6 @@ export interface Gateway {
   /** Ends event streams and closes WebSockets with 1001: they would keep a shutdown waiting for ever. */
   closeStreams(): void
 }
-
-/** How long a client may take for its header fields (slow-loris). A body has its own limits. */
-const HEADERS_TIMEOUT_MS = 10_000
-/** Longer than the idle time of the usual load balancers (60 s), so that it is they who close. */
-const KEEP_ALIVE_TIMEOUT_MS = 75_000
 
 /** Everything that is registered, in order: limits, judge, endpoints, proxy. */
 export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
@@ -85,7 +79,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   const routes = new RouteTable(config)
   const pages = new Pages(config)
   const failures = { publicUrl, basePath: config.basePath, pages, security: new SecurityHeaders(config) }
-  const app = createServer(options, failures)
+  const app = createApp(options, failures)
   const state = { isDraining: false }
 
   const takesFormPost = [...options.providers.values()].some(({ config }) =>
@@ -134,6 +128,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     metrics,
   })
   await registerSpa(app, { routes, security: failures.security, log, now: options.now })
+  await app.ready()
   return {
     app,
     drain: () => {
@@ -146,35 +141,19 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-function createServer({ config, log }: GatewayOptions, failures: FailureOptions): FastifyInstance {
-  const { tls, maxHeaderSize } = config.listen
-  const http = {
-    maxHeaderSize,
-    insecureHTTPParser: false,
-    // Limits are looked at this often; Node's 30 s would make each of them late.
-    connectionsCheckingInterval: 2_000,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    // Whole uploads may take long; what is idle is cut by the proxy's own limits.
-    requestTimeout: 0,
-    shouldUpgradeCallback: takesUpgrade,
-    // Of more fields Node would silently drop some: the judge counts them instead.
-    maxHeadersCount: 0,
-  }
+function createApp({ log }: GatewayOptions, failures: FailureOptions): FastifyInstance {
   const app = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     genReqId: () => randomUUID(),
     requestIdHeader: false,
-    ...(tls?.cert && tls.key ? { https: { ...http, cert: tls.cert, key: tls.key } } : { http }),
-    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-    forceCloseConnections: 'idle',
+    // It listens nowhere: the public listener hands it what comes, so that a reload can put another in its place.
+    serverFactory: (handler) => createHttpServer(handler),
     return503OnClosing: false,
     exposeHeadRoutes: true,
     frameworkErrors: (error, request, reply) => void sendFailure(error, request, reply, failures),
     clientErrorHandler: (error, socket) => answerClientError(error, socket, { ...failures, log }),
-  }) as unknown as FastifyInstance // the same interface over http and https
-  app.server.maxHeadersCount = 0
-  watchRequestLines(app.server)
+  }) as unknown as FastifyInstance // the same interface with a logger of ours
   app.decorateRequest('judged', null)
   acceptUpgrades(app)
   return app

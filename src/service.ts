@@ -1,14 +1,14 @@
 /** A whole Sidegate: built from a configuration, listening, drained and stopped. */
-import { once } from 'node:events'
-import type { Server } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { differences, takeOver } from './config/running.ts'
 import type { Config, ProviderConfig } from './config/schema.ts'
 import { buildGateway, type ConfiguredProvider, type Gateway } from './gateway.ts'
 import { buildAdmin } from './management/admin.ts'
 import { buildManagement } from './management/management.ts'
 import { Readiness } from './management/readiness.ts'
 import { OidcProvider } from './oidc/provider.ts'
+import { checkCertificate, PublicListener } from './public-listener.ts'
 import { KeyRing } from './session/key-ring.ts'
 import { SessionManager } from './session/manager.ts'
 import { MemoryStore } from './session/memory-store.ts'
@@ -41,13 +41,15 @@ export class Service {
   readonly #now: () => number
   readonly #store: SessionStore
   readonly #keyRing: KeyRing
-  readonly #providers: Map<string, ConfiguredProvider>
+  /** One map for the manager through all changes; what is in it changes. */
+  readonly #clients = new Map<string, OidcProvider>()
   readonly #manager: SessionManager
   readonly #readiness: Readiness
   readonly #metrics: Metrics
   readonly #audit: Audit
   #config: Config
-  #gateway: Gateway | undefined
+  #listener: PublicListener | undefined
+  #updating: Promise<unknown> = Promise.resolve()
   #management: FastifyInstance | undefined
   #admin: FastifyInstance | undefined
   #stopping: Promise<void> | undefined
@@ -63,11 +65,11 @@ export class Service {
     this.#audit = new Audit(log, { hashSubject: config.log.hashSubject })
     this.#keyRing = new KeyRing(config.session.keys ?? [KeyRing.generateKey()])
     this.#store = this.#createStore()
-    this.#providers = this.#createProviders()
+    for (const [name, client] of this.#clientsFor(config)) this.#clients.set(name, client)
     this.#manager = new SessionManager({
       store: this.#store,
       keyRing: this.#keyRing,
-      providers: new Map([...this.#providers].map(([name, { client }]) => [name, client])),
+      providers: this.#clients,
       settings: config.session,
       log,
       metrics: this.#metrics,
@@ -77,7 +79,7 @@ export class Service {
     })
     this.#readiness = new Readiness({
       probeStore: () => this.#store.probe(),
-      isProviderReady: () => [...this.#providers.values()].every(({ client }) => !client.degraded),
+      isProviderReady: () => [...this.#clients.values()].every((client) => !client.degraded),
       requireStore: config.readiness.requireStore,
     })
   }
@@ -89,48 +91,95 @@ export class Service {
   /** Listens on everything that is configured and begins to look for the providers. */
   async listen(): Promise<ServiceAddresses> {
     const { listen, management, admin } = this.#config
-    for (const { client } of this.#providers.values()) client.start()
-    this.#gateway = await buildGateway({
-      config: this.#config,
-      log: this.#log,
-      metrics: this.#metrics,
-      audit: this.#audit,
-      manager: this.#manager,
-      keyRing: this.#keyRing,
-      providers: this.#providers,
-      clientModule: this.#options.clientModule,
-      now: this.#now,
-    })
+    this.#listener = new PublicListener(listen, this.#log)
+    for (const client of this.#clients.values()) client.start()
+    await this.#listener.use(await this.#build(this.#config, this.#clients))
     this.#management = buildManagement({ metrics: this.#metrics, readiness: this.#readiness })
     await this.#management.listen({ host: management.host, port: management.port })
     if (admin) {
       this.#admin = this.#createAdmin()
       await this.#admin.listen(admin.socket ? { path: admin.socket } : { host: admin.host, port: admin.port })
     }
-    await this.#gateway.app.listen(listen.socket ? { path: listen.socket } : { host: listen.host, port: listen.port })
+    await this.#listener.listen(listen)
     return {
-      public: addressOf(this.#gateway.app),
+      public: this.#listener.address,
       management: addressOf(this.#management),
       admin: this.#admin && addressOf(this.#admin),
     }
   }
 
-  /** Takes over what may change while running: session keys, the providers' secrets, certificates. */
-  update(config: Config): void {
-    if (config.session.keys) this.#keyRing.update(config.session.keys)
-    for (const [name, providerConfig] of providersOf(config)) this.#providers.get(name)?.client.update(providerConfig)
-    const { tls } = config.listen
-    const server = this.#gateway?.app.server
-    if (
-      tls?.cert &&
-      tls.key &&
-      server &&
-      'setSecureContext' in server &&
-      typeof server.setSecureContext === 'function'
-    ) {
-      server.setSecureContext({ cert: tls.cert, key: tls.key })
+  /**
+   * Takes over a changed configuration without losing a request: what has begun ends under the old one. What cannot
+   * be used is logged, and the old one stays, but for its session keys. Changes take effect in the order of the calls.
+   */
+  update(config: Config): Promise<void> {
+    // At once, for a session may be waiting for its key; a key more can do no harm.
+    if (config.session.keys && this.#config.session.keys) this.#keyRing.update(config.session.keys)
+    const updated = this.#updating.then(() => this.#update(config))
+    this.#updating = updated
+    return updated
+  }
+
+  async #update(changed: Config): Promise<void> {
+    if (this.#stopping || !this.#listener) return
+    const { config, kept } = takeOver(this.#config, changed)
+    const changes = differences(this.#config, config)
+    if (kept.length > 0) {
+      this.#log.warn({ settings: kept }, 'these settings take effect at the next start only; their old values stay')
     }
+    if (changes.length === 0) return
+    try {
+      await this.#exchange(this.#listener, config)
+    } catch (error) {
+      this.#log.error({ err: error }, 'the changed configuration cannot be used; the old one stays in force')
+      return
+    }
+    this.#log.info({ settings: changes }, 'the changed configuration is in force')
+  }
+
+  /** Everything that can fail comes first; then all changes at once. */
+  async #exchange(listener: PublicListener, config: Config): Promise<void> {
+    const tls = certificateOf(config)
+    if (tls) checkCertificate(tls)
+    const clients = this.#clientsFor(config)
+    const gateway = await this.#build(config, clients)
+
     this.#config = config
+    this.#log.level = config.log.level
+    this.#manager.update(config.session)
+    if (tls) listener.useCertificate(tls)
+    const dismissed = [...this.#clients].filter(([name, client]) => clients.get(name) !== client)
+    for (const [name] of dismissed) this.#clients.delete(name)
+    for (const [name, providerConfig] of providersOf(config)) {
+      const client = clients.get(name)
+      if (!client) continue
+      if (this.#clients.get(name) === client) client.update(providerConfig)
+      else client.start()
+      this.#clients.set(name, client)
+    }
+    const replaced = listener.use(gateway)
+    void replaced.then(() => {
+      for (const [, client] of dismissed) client.close()
+    })
+  }
+
+  #build(config: Config, clients: ReadonlyMap<string, OidcProvider>): Promise<Gateway> {
+    return buildGateway({
+      config,
+      log: this.#log,
+      metrics: this.#metrics,
+      audit: this.#audit,
+      manager: this.#manager,
+      keyRing: this.#keyRing,
+      providers: new Map(
+        providersOf(config).flatMap(([name, providerConfig]): [string, ConfiguredProvider][] => {
+          const client = clients.get(name)
+          return client ? [[name, { client, config: providerConfig }]] : []
+        }),
+      ),
+      clientModule: this.#options.clientModule,
+      now: this.#now,
+    })
   }
 
   /**
@@ -139,7 +188,7 @@ export class Service {
    */
   async drain(): Promise<void> {
     this.#readiness.drain()
-    this.#gateway?.drain()
+    this.#listener?.drain()
     this.#log.info({ delayMs: this.#config.shutdown.delay }, 'draining: still serving')
     await delay(this.#config.shutdown.delay)
     await this.stop()
@@ -152,17 +201,11 @@ export class Service {
   }
 
   async #stop(): Promise<void> {
-    const gateway = this.#gateway
-    if (gateway) {
-      gateway.drain()
-      const closed = closeServer(gateway.app.server)
-      gateway.closeStreams()
-      await closeWithin(closed, gateway.app.server, this.#config.shutdown.grace)
-      await gateway.app.close()
-    }
+    await this.#updating
+    await this.#listener?.close(this.#config.shutdown.grace)
     await this.#management?.close()
     await this.#admin?.close()
-    for (const { client } of this.#providers.values()) client.close()
+    for (const client of this.#clients.values()) client.close()
     // Last: a refresh that is under way is stored first.
     await this.#manager.close()
     await this.#store.close()
@@ -187,29 +230,35 @@ export class Service {
     })
   }
 
-  #createProviders(): Map<string, ConfiguredProvider> {
-    const { basePath } = this.#config
-    const { origin } = new URL(this.#config.publicUrl)
+  /** The clients of the configured providers: those that there are, and new ones, which have not been started. */
+  #clientsFor(config: Config): Map<string, OidcProvider> {
+    const { origin } = new URL(config.publicUrl)
     return new Map(
-      providersOf(this.#config).map(([name, config]) => {
+      providersOf(config).map(([name, providerConfig]) => {
+        const known = this.#clients.get(name)
+        if (known) return [name, known]
         const client = new OidcProvider({
           name,
-          config,
-          redirectUri: `${origin}${basePath}/callback`,
-          postLogoutRedirectUri: `${origin}${basePath}/logout/callback`,
+          config: providerConfig,
+          redirectUri: `${origin}${config.basePath}/callback`,
+          postLogoutRedirectUri: `${origin}${config.basePath}/logout/callback`,
           log: this.#log,
           metrics: this.#metrics,
           now: this.#now,
         })
-        return [name, { client, config }]
+        return [name, client]
       }),
     )
   }
 
   #createAdmin(): FastifyInstance {
+    const clients = this.#clients
     return buildAdmin({
       manager: this.#manager,
-      issuers: [...this.#providers.values()].map(({ config }) => config.issuer),
+      // Read at each request, as the token is.
+      get issuers() {
+        return [...clients.values()].map(({ issuer }) => issuer)
+      },
       token: () => this.#config.admin?.token ?? '',
       log: this.#log,
     })
@@ -221,31 +270,14 @@ function providersOf(config: Config): [name: string, config: ProviderConfig][] {
   return config.provider ? [['default', config.provider]] : Object.entries(config.providers ?? {})
 }
 
+function certificateOf({ listen: { tls } }: Config): { cert: string; key: string } | undefined {
+  return tls?.cert !== undefined && tls.key !== undefined ? { cert: tls.cert, key: tls.key } : undefined
+}
+
 function addressOf(app: FastifyInstance): string {
   const address = app.server.address()
   if (typeof address === 'string' || address === null) return address ?? ''
   const scheme = 'setSecureContext' in app.server ? 'https' : 'http'
   const host = address.address === '0.0.0.0' || address.address === '::' ? 'localhost' : address.address
   return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${address.port}`
-}
-
-/** Stops accepting; resolves when the last connection has ended. */
-async function closeServer(server: Server): Promise<void> {
-  if (!server.listening) return
-  const closed = once(server, 'close')
-  server.close()
-  server.closeIdleConnections()
-  await closed
-}
-
-/** Waits for an end that depends on clients, but not for ever: what is left then is cut. */
-async function closeWithin(closed: Promise<void>, server: Server, graceMs: number): Promise<void> {
-  const patience = new AbortController()
-  const cut = delay(graceMs, undefined, { signal: patience.signal, ref: false }).then(
-    () => server.closeAllConnections(),
-    () => {}, // everything had ended before
-  )
-  await closed
-  patience.abort()
-  await cut
 }

@@ -51,7 +51,7 @@ export async function startGateway(configFile: string): Promise<RunningGateway> 
     clientModule: await loadClientModule(),
     rereadKeys: () => source.reload(),
   })
-  source.onChange((changed) => service.update(changed))
+  source.onChange((changed) => void service.update(changed))
   const addresses = await service.listen().catch(async (error: unknown) => {
     source.close()
     await service.stop()
@@ -62,7 +62,11 @@ export async function startGateway(configFile: string): Promise<RunningGateway> 
     addresses,
     drain: () => service.drain().finally(() => source.close()),
     stop: () => service.stop().finally(() => source.close()),
-    reload: () => source.reload(),
+    reload: async () => {
+      await source.reload()
+      // Also what was refused before, for a reason outside of the file that may be gone.
+      await service.update(source.current)
+    },
   }
 }
 

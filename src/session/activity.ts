@@ -18,6 +18,7 @@ export interface SessionUse {
 
 export interface ActivityOptions {
   readonly store: Pick<SessionStore, 'touch'>
+  /** Read at each use: it may change while running. */
   readonly idleTimeout: number
   /** The store has no such session any more. */
   readonly onGone: (ref: string) => void
@@ -32,18 +33,25 @@ export interface ActivityOptions {
  * those of the last interval, which is a twentieth of the timeout: a session in use never looks idle.
  */
 export class Activity {
-  /** ms; the store is at most so far behind. */
-  readonly intervalMs: number
   readonly #options: ActivityOptions
   readonly #pending = new Map<string, SessionUse>()
-  readonly #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout
   #flushing: Promise<void> | undefined
 
   constructor(options: ActivityOptions) {
     this.#options = options
-    this.intervalMs = Math.min(options.idleTimeout / 20, 15_000)
-    this.#timer = setInterval(() => void this.flush(), this.intervalMs)
-    this.#timer.unref()
+    this.#timer = this.#startTimer()
+  }
+
+  /** ms; the store is at most so far behind. */
+  get intervalMs(): number {
+    return Math.min(this.#options.idleTimeout / 20, 15_000)
+  }
+
+  /** The idle timeout has changed, and the interval with it. */
+  retime(): void {
+    clearInterval(this.#timer)
+    this.#timer = this.#startTimer()
   }
 
   /** The use of a session that the store just told about. */
@@ -83,6 +91,10 @@ export class Activity {
   async close(): Promise<void> {
     clearInterval(this.#timer)
     await this.flush()
+  }
+
+  #startTimer(): NodeJS.Timeout {
+    return setInterval(() => void this.flush(), this.intervalMs).unref()
   }
 
   async #flush(): Promise<void> {

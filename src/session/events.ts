@@ -15,6 +15,7 @@ export type SessionListener = (event: SessionEvent) => void
 
 export interface SessionWatchOptions {
   readonly store: Pick<SessionStore, 'lastSeen' | 'inStep'>
+  /** Read at each look: it may change while running. */
   readonly idleTimeout: number
   /** Ends a session whose time has come, unless it was used later than `lastSeenAt`. */
   readonly end: (ref: string, reason: 'idle_timeout' | 'absolute_timeout', lastSeenAt: number) => Promise<boolean>

@@ -76,6 +76,7 @@ export class SessionManager {
   /** Tokens for routes with a rule of their own. */
   readonly routeTokens: RouteTokens
   readonly #options: SessionManagerOptions
+  /** One object for all parts that read it, since its values may change while running. */
   readonly #settings: SessionSettings
   readonly #now: () => number
   readonly #cache: SessionCache
@@ -93,13 +94,21 @@ export class SessionManager {
   #failingSince: number | undefined
 
   constructor(options: SessionManagerOptions) {
-    const { store, keyRing, settings, log, now } = options
+    const { store, keyRing, log, now } = options
+    const settings = { ...options.settings }
     this.#options = options
     this.store = store
     this.#settings = settings
     this.#now = now
     this.#cache = new SessionCache({ ...settings.cache, keepsDoubtful: settings.outageGrace > 0 })
-    this.#activity = new Activity({ store, idleTimeout: settings.idleTimeout, onGone: (ref) => this.#forget(ref), log })
+    this.#activity = new Activity({
+      store,
+      get idleTimeout() {
+        return settings.idleTimeout
+      },
+      onGone: (ref) => this.#forget(ref),
+      log,
+    })
     this.#reader = new SessionReader({
       store,
       keyRing,
@@ -116,7 +125,9 @@ export class SessionManager {
       read: (cookieValue, ref) => this.#reader.read(cookieValue, ref),
       write: (cookieValue, current, next, owner) => this.#write(cookieValue, current, next, owner),
       end: async (ref, reason, onlyIf) => (await this.#end(ref, reason, onlyIf)) !== undefined,
-      refreshMargin: settings.refreshMargin,
+      get refreshMargin() {
+        return settings.refreshMargin
+      },
       leaseMs: options.leaseMs ?? LEASE_MS,
       log,
       ...(options.metrics && { metrics: options.metrics }),
@@ -126,7 +137,9 @@ export class SessionManager {
     this.routeTokens = new RouteTokens({ refresher: this.#refresher, providers: options.providers, log, now })
     this.#watch = new SessionWatch({
       store,
-      idleTimeout: settings.idleTimeout,
+      get idleTimeout() {
+        return settings.idleTimeout
+      },
       end: async (ref, reason, lastSeenAt) => {
         return (await this.#end(ref, reason, reason === 'idle_timeout' ? { lastSeenAt } : {})) !== undefined
       },
@@ -134,6 +147,12 @@ export class SessionManager {
       log,
     })
     this.#unsubscribe = [store.onEvent((event) => this.#onEvent(event)), store.onDoubt(() => this.#onDoubt())]
+  }
+
+  /** Takes changed settings while running, but for those of the cache and of outages, which are made once. */
+  update({ idleTimeout, maxLifetime, refreshMargin, limit }: SessionSettings): void {
+    Object.assign(this.#settings, { idleTimeout, maxLifetime, refreshMargin, limit })
+    this.#activity.retime()
   }
 
   /**

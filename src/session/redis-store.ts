@@ -4,13 +4,14 @@
  * Reads are one HMGET, writes one script; each touches the keys of one hash slot, so that a Cluster works.
  */
 import { randomUUID } from 'node:crypto'
-import { Cluster, type Redis } from 'ioredis'
+import { Cluster } from 'ioredis'
 import type { RedisConfig } from '../config/schema.ts'
-import { BffError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { connectData, connectSubscriber, isInClear, type RedisClient, withoutCommand } from './redis-client.ts'
+import { connectData, connectSubscriber, type RedisClient, withoutCommand } from './redis-client.ts'
 import { RedisEvents } from './redis-events.ts'
+import { RedisGuard, replyCode } from './redis-guard.ts'
+import { inspectRedis } from './redis-inspection.ts'
 import type {
   DeleteConditions,
   ReplaceOptions,
@@ -21,8 +22,6 @@ import type {
 } from './store.ts'
 
 const SCAN_COUNT = 500
-/** While the server does not answer, one command in so many ms finds out whether it does again; the others fail at once. */
-const TRIAL_MS = 250
 const PROVE_MASTER_MS = 1_000
 const LOG_AGAIN_MS = 30_000
 
@@ -43,11 +42,9 @@ export class RedisStore implements SessionStore {
   readonly #client: RedisClient
   readonly #events: RedisEvents
   readonly #log: Log
-  readonly #metrics: RedisStoreOptions['metrics']
+  readonly #guard: RedisGuard
   readonly #now: () => number
   readonly #masterProof: NodeJS.Timeout
-  #isSilent = false
-  #nextTrialAt = 0
   #loggedAt = Number.NEGATIVE_INFINITY
   #wasReady = false
   #isClosed = false
@@ -57,7 +54,7 @@ export class RedisStore implements SessionStore {
     this.#prefix = options.config.prefix ?? `${options.name}:`
     this.#channel = `${this.#prefix}events`
     this.#log = options.log
-    this.#metrics = options.metrics
+    this.#guard = new RedisGuard(options.config.commandTimeout, options.metrics)
     this.#now = options.now ?? Date.now
     this.#client = connectData(options.config)
     this.#client.on('error', (error) => this.#logError(error))
@@ -66,20 +63,22 @@ export class RedisStore implements SessionStore {
       channel: this.#channel,
       instance: this.instance,
       connect: () => connectSubscriber(options.config, this.#client),
-      publish: (message) => this.#run('tick', () => this.#client.publish(this.#channel, message)),
+      publish: (message) => this.#guard.run('tick', () => this.#client.publish(this.#channel, message)),
       log: options.log,
     })
     this.#events.start()
     // A write that changes nothing: a read-only replica answers READONLY, which makes the client look for the master.
     this.#masterProof = setInterval(() => {
-      this.#run('tick', () => this.#client.del(`${this.#prefix}probe`)).catch(() => {})
+      this.#guard.run('tick', () => this.#client.del(`${this.#prefix}probe`)).catch(() => {})
     }, PROVE_MASTER_MS)
     this.#masterProof.unref()
   }
 
   async get(ref: string): Promise<StoredSession | undefined> {
     try {
-      const fields = await this.#run('get', () => this.#client.hmgetBuffer(this.#session(ref), 'v', 'k', 'd', 't', 'c'))
+      const fields = await this.#guard.run('get', () =>
+        this.#client.hmgetBuffer(this.#session(ref), 'v', 'k', 'd', 't', 'c'),
+      )
       return this.#record(ref, fields)
     } catch (error) {
       if (replyCode(error) !== 'WRONGTYPE') throw error
@@ -90,7 +89,7 @@ export class RedisStore implements SessionStore {
 
   async create(ref: string, record: StoredSession, expiresAt: number): Promise<void> {
     const { version, keyId, sealed, lastSeenAt, createdAt } = record
-    const isCreated = await this.#run('create', () =>
+    const isCreated = await this.#guard.run('create', () =>
       this.#client.sgCreate(this.#session(ref), version, keyId, sealed, lastSeenAt, createdAt, this.#ttl(expiresAt)),
     )
     if (isCreated !== 1) throw new Error('a session with this ref exists already')
@@ -99,7 +98,7 @@ export class RedisStore implements SessionStore {
   replace(ref: string, record: StoredSession, expiresAt: number, options: ReplaceOptions): Promise<ReplaceOutcome> {
     const { version, keyId, sealed, lastSeenAt } = record
     const event = this.#message({ type: options.announce, ref, version, from: this.instance })
-    return this.#run('replace', () =>
+    return this.#guard.run('replace', () =>
       this.#client.sgReplace(
         this.#session(ref),
         this.#lock(ref),
@@ -118,11 +117,11 @@ export class RedisStore implements SessionStore {
 
   async touch(ref: string, lastSeenAt: number, expiresAt: number): Promise<boolean> {
     const ttl = this.#ttl(expiresAt)
-    return (await this.#run('touch', () => this.#client.sgTouch(this.#session(ref), lastSeenAt, ttl))) === 1
+    return (await this.#guard.run('touch', () => this.#client.sgTouch(this.#session(ref), lastSeenAt, ttl))) === 1
   }
 
   async delete(ref: string, reason: string, onlyIf: DeleteConditions = {}): Promise<StoredSession | undefined> {
-    const fields = await this.#run('delete', () =>
+    const fields = await this.#guard.run('delete', () =>
       this.#client.sgDeleteBuffer(
         this.#session(ref),
         onlyIf.version ?? '',
@@ -138,11 +137,11 @@ export class RedisStore implements SessionStore {
   }
 
   acquire(ref: string, owner: string, leaseMs: number): Promise<number> {
-    return this.#run('lock', () => this.#client.sgAcquire(this.#lock(ref), owner, leaseMs))
+    return this.#guard.run('lock', () => this.#client.sgAcquire(this.#lock(ref), owner, leaseMs))
   }
 
   async renew(ref: string, owner: string, leaseMs: number): Promise<boolean> {
-    return (await this.#run('lock', () => this.#client.sgRenew(this.#lock(ref), owner, leaseMs))) === 1
+    return (await this.#guard.run('lock', () => this.#client.sgRenew(this.#lock(ref), owner, leaseMs))) === 1
   }
 
   async release(ref: string, owner: string, failure?: string): Promise<void> {
@@ -152,26 +151,28 @@ export class RedisStore implements SessionStore {
       ...(failure !== undefined && { failure }),
       from: this.instance,
     })
-    await this.#run('lock', () => this.#client.sgRelease(this.#lock(ref), owner, this.#channel, event))
+    await this.#guard.run('lock', () => this.#client.sgRelease(this.#lock(ref), owner, this.#channel, event))
   }
 
   async addToIndex(key: string, member: string, expiresAt: number): Promise<void> {
     const ttl = this.#ttl(expiresAt)
-    await this.#run('index', () => this.#client.sgIndexAdd(this.#prefix + key, member, expiresAt, this.#now(), ttl))
+    await this.#guard.run('index', () =>
+      this.#client.sgIndexAdd(this.#prefix + key, member, expiresAt, this.#now(), ttl),
+    )
   }
 
   async removeFromIndex(key: string, members: readonly string[]): Promise<void> {
-    if (members.length > 0) await this.#run('index', () => this.#client.zrem(this.#prefix + key, ...members))
+    if (members.length > 0) await this.#guard.run('index', () => this.#client.zrem(this.#prefix + key, ...members))
   }
 
   readIndex(key: string): Promise<string[]> {
-    return this.#run('index', () => this.#client.zrangebyscore(this.#prefix + key, `(${this.#now()}`, '+inf'))
+    return this.#guard.run('index', () => this.#client.zrangebyscore(this.#prefix + key, `(${this.#now()}`, '+inf'))
   }
 
   lastSeen(refs: readonly string[]): Promise<(number | undefined)[]> {
     return Promise.all(
       refs.map(async (ref) => {
-        const seen = await this.#run('get', () => this.#client.hget(this.#session(ref), 't'))
+        const seen = await this.#guard.run('get', () => this.#client.hget(this.#session(ref), 't'))
         return seen === null ? undefined : Number(seen)
       }),
     )
@@ -185,7 +186,7 @@ export class RedisStore implements SessionStore {
       let cursor = '0'
       do {
         const from = cursor
-        const [next, keys] = await this.#run('scan', () => node.scan(from, 'MATCH', match, 'COUNT', SCAN_COUNT))
+        const [next, keys] = await this.#guard.run('scan', () => node.scan(from, 'MATCH', match, 'COUNT', SCAN_COUNT))
         cursor = next
         if (keys.length > 0) yield keys.map((key) => key.slice(start.length, -1))
       } while (cursor !== '0')
@@ -193,25 +194,29 @@ export class RedisStore implements SessionStore {
   }
 
   async noteIfAbsent(key: string, value: string, ttlMs: number): Promise<string | undefined> {
-    return (await this.#run('note', () => this.#client.sgNote(this.#prefix + key, value, whole(ttlMs)))) ?? undefined
+    return (
+      (await this.#guard.run('note', () => this.#client.sgNote(this.#prefix + key, value, whole(ttlMs)))) ?? undefined
+    )
   }
 
   async note(key: string, value: string, ttlMs: number): Promise<void> {
-    await this.#run('note', () => this.#client.set(this.#prefix + key, value, 'PX', whole(ttlMs)))
+    await this.#guard.run('note', () => this.#client.set(this.#prefix + key, value, 'PX', whole(ttlMs)))
   }
 
   async readNote(key: string): Promise<string | undefined> {
-    return (await this.#run('note', () => this.#client.get(this.#prefix + key))) ?? undefined
+    return (await this.#guard.run('note', () => this.#client.get(this.#prefix + key))) ?? undefined
   }
 
   async takeNote(key: string): Promise<string | undefined> {
-    return (await this.#run('note', () => this.#client.sgTake(this.#prefix + key))) ?? undefined
+    return (await this.#guard.run('note', () => this.#client.sgTake(this.#prefix + key))) ?? undefined
   }
 
   publish(event: StoreEvent): void {
-    this.#run('publish', () => this.#client.publish(this.#channel, this.#message(event))).catch(() => {
-      // Best effort, as the contract says; what must not get lost is published by the script that does it.
-    })
+    this.#guard
+      .run('publish', () => this.#client.publish(this.#channel, this.#message(event)))
+      .catch(() => {
+        // Best effort, as the contract says; what must not get lost is published by the script that does it.
+      })
   }
 
   onEvent(listener: (event: StoreEvent) => void): () => void {
@@ -227,24 +232,12 @@ export class RedisStore implements SessionStore {
   }
 
   async probe(): Promise<void> {
-    await this.#run('probe', () => this.#client.sgProbe(`${this.#prefix}probe`, this.instance, 1_000))
+    await this.#guard.run('probe', () => this.#client.sgProbe(`${this.#prefix}probe`, this.instance, 1_000))
   }
 
   /** What an operator should know about this server, in whole sentences; empty when all is well or nothing can be told. */
-  async warnings(): Promise<string[]> {
-    const found: string[] = []
-    if (isInClear(this.#config)) found.push('the connection to Redis leaves this machine without TLS')
-    const node = this.#client instanceof Cluster ? this.#client.nodes('master')[0] : this.#client
-    const policy = node && (await this.#setting(node, 'maxmemory-policy', 'memory', 'maxmemory_policy'))
-    if (policy !== undefined && policy !== 'noeviction') {
-      found.push(`Redis may evict sessions: maxmemory-policy is ${policy}, and should be noeviction`)
-    }
-    const aof = node && (await this.#setting(node, 'appendonly', 'persistence', 'aof_enabled'))
-    const save = node && (await this.#setting(node, 'save'))
-    if ((aof === 'no' || aof === '0') && save === '') {
-      found.push('Redis persists nothing: a restart ends all sessions (set appendonly yes)')
-    }
-    return found
+  warnings(): Promise<string[]> {
+    return inspectRedis(this.#client, this.#config)
   }
 
   async close(): Promise<void> {
@@ -252,50 +245,8 @@ export class RedisStore implements SessionStore {
     clearInterval(this.#masterProof)
     this.#events.close()
     // Answers that are still owed come first; a server that gives none is not waited for.
-    await this.#bounded(() => this.#client.quit()).catch(() => {})
+    await this.#guard.bounded(() => this.#client.quit()).catch(() => {})
     this.#client.disconnect()
-  }
-
-  /** One command: measured, bounded, its failure translated once. */
-  async #run<T>(operation: string, command: () => Promise<T>): Promise<T> {
-    const started = performance.now()
-    if (this.#isSilent) {
-      // Fail fast: commands that wait for a server which is stopped would only pile up.
-      if (started < this.#nextTrialAt) throw this.#unavailable(new Error('Redis does not answer'))
-      this.#nextTrialAt = started + TRIAL_MS
-    }
-    try {
-      const answer = await this.#bounded(command)
-      this.#isSilent = false
-      return answer
-    } catch (error) {
-      if (replyCode(error) !== undefined) this.#isSilent = false
-      throw this.#unavailable(error)
-    } finally {
-      if (operation !== 'tick')
-        this.#metrics?.storeDuration.observe({ operation }, (performance.now() - started) / 1_000)
-    }
-  }
-
-  /** ioredis bounds a command from when it is sent; one that waits behind others in a pipeline is bounded only here. */
-  async #bounded<T>(command: () => Promise<T>): Promise<T> {
-    const { promise: late, reject } = Promise.withResolvers<never>()
-    const timer = setTimeout(() => {
-      this.#isSilent = true
-      reject(new Error('Redis did not answer in time'))
-    }, this.#config.commandTimeout)
-    try {
-      return await Promise.race([command(), late])
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  #unavailable(error: unknown): BffError {
-    this.#metrics?.storeErrors.inc()
-    const code = replyCode(error)
-    const detail = code === 'OOM' ? 'Redis is full' : code ? `Redis refused: ${code}` : 'Redis did not answer'
-    return new BffError('store_unavailable', detail, { cause: withoutCommand(error) })
   }
 
   /** Absent, not a record, or a record. Nothing of what is found goes to the log. */
@@ -334,26 +285,6 @@ export class RedisStore implements SessionStore {
     this.#log.warn({ err: withoutCommand(error) }, 'the connection to Redis failed')
   }
 
-  async #setting(
-    node: Redis,
-    setting: 'maxmemory-policy' | 'appendonly' | 'save',
-    section?: string,
-    field?: string,
-  ): Promise<string | undefined> {
-    try {
-      const [, value] = await node.config('GET', setting)
-      if (value !== undefined) return value
-    } catch {
-      // Managed servers and limited users have no CONFIG; INFO may still tell.
-    }
-    if (section === undefined) return undefined
-    try {
-      return new RegExp(`^${field}:(.*?)\r?$`, 'm').exec(await node.info(section))?.[1]
-    } catch {
-      return undefined // it cannot be told, and that is no reason to warn
-    }
-  }
-
   #message(event: StoreEvent): string {
     return JSON.stringify(event)
   }
@@ -374,11 +305,4 @@ export class RedisStore implements SessionStore {
 
 function whole(ms: number): number {
   return Math.max(1, Math.ceil(ms))
-}
-
-/** The first word of an error reply (`OOM`, `READONLY`, `WRONGTYPE`, `NOAUTH` …), also behind our own BffError. */
-function replyCode(error: unknown): string | undefined {
-  const reply = error instanceof BffError ? error.cause : error
-  if (!(reply instanceof Error) || reply.name !== 'ReplyError') return undefined
-  return /\bWRONGTYPE\b/.test(reply.message) ? 'WRONGTYPE' : (/^-?([A-Z]+)/.exec(reply.message)?.[1] ?? 'ERR')
 }

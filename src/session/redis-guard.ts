@@ -1,0 +1,72 @@
+/** What stands around every command to Redis: a bound, a measure, one kind of failure. */
+import { BffError } from '../errors.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { withoutCommand } from './redis-client.ts'
+
+/** While the server does not answer, one command in so many ms finds out whether it does again; the others fail at once. */
+const TRIAL_MS = 250
+
+export class RedisGuard {
+  readonly #timeoutMs: number
+  readonly #metrics: Pick<Metrics, 'storeDuration' | 'storeErrors'> | undefined
+  #isSilent = false
+  #nextTrialAt = 0
+
+  constructor(timeoutMs: number, metrics?: Pick<Metrics, 'storeDuration' | 'storeErrors'>) {
+    this.#timeoutMs = timeoutMs
+    this.#metrics = metrics
+  }
+
+  /**
+   * One command: measured, bounded, its failure translated once.
+   *
+   * @throws BffError `store_unavailable` with the cause, for whatever went wrong
+   */
+  async run<T>(operation: string, command: () => Promise<T>): Promise<T> {
+    const started = performance.now()
+    if (this.#isSilent) {
+      // Fail fast: commands that wait for a server which is stopped would only pile up.
+      if (started < this.#nextTrialAt) throw this.#unavailable(new Error('Redis does not answer'))
+      this.#nextTrialAt = started + TRIAL_MS
+    }
+    try {
+      const answer = await this.bounded(command)
+      this.#isSilent = false
+      return answer
+    } catch (error) {
+      if (replyCode(error) !== undefined) this.#isSilent = false
+      throw this.#unavailable(error)
+    } finally {
+      if (operation !== 'tick')
+        this.#metrics?.storeDuration.observe({ operation }, (performance.now() - started) / 1_000)
+    }
+  }
+
+  /** ioredis bounds a command from when it is sent; one that waits behind others in a pipeline is bounded only here. */
+  async bounded<T>(command: () => Promise<T>): Promise<T> {
+    const { promise: late, reject } = Promise.withResolvers<never>()
+    const timer = setTimeout(() => {
+      this.#isSilent = true
+      reject(new Error('Redis did not answer in time'))
+    }, this.#timeoutMs)
+    try {
+      return await Promise.race([command(), late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #unavailable(error: unknown): BffError {
+    this.#metrics?.storeErrors.inc()
+    const code = replyCode(error)
+    const detail = code === 'OOM' ? 'Redis is full' : code ? `Redis refused: ${code}` : 'Redis did not answer'
+    return new BffError('store_unavailable', detail, { cause: withoutCommand(error) })
+  }
+}
+
+/** The first word of an error reply (`OOM`, `READONLY`, `WRONGTYPE`, `NOAUTH` …), also behind our own BffError. */
+export function replyCode(error: unknown): string | undefined {
+  const reply = error instanceof BffError ? error.cause : error
+  if (!(reply instanceof Error) || reply.name !== 'ReplyError') return undefined
+  return /\bWRONGTYPE\b/.test(reply.message) ? 'WRONGTYPE' : (/^-?([A-Z]+)/.exec(reply.message)?.[1] ?? 'ERR')
+}

@@ -77,7 +77,9 @@ export class Pages {
 
   /** The last page of a sign-in in a popup. */
   signedIn(): Page {
-    return this.#page({ ...texts.signedIn, mark: 'done', actions: [HOME], script: SIGNED_IN_SCRIPT })
+    const page = this.#page({ ...texts.signedIn, mark: 'done', actions: [HOME], script: SIGNED_IN_SCRIPT })
+    // It says nothing that is secret, and a stricter policy would cut the tie to the opener by which it may close itself.
+    return { ...page, headers: { ...page.headers, 'cross-origin-opener-policy': 'unsafe-none' } }
   }
 
   /** One clear next step for each failure; no text of anyone else's, such as `error_description`, is shown (CB-06). */

@@ -1,5 +1,6 @@
 /** The whole thing in one process over real sockets: authorization server, API, gateway, and browsers to use them. */
 import { Writable } from 'node:stream'
+import { loadClientModule } from '../../src/commands/client-module.ts'
 import { Config } from '../../src/config/schema.ts'
 import { Service } from '../../src/service.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
@@ -175,7 +176,7 @@ async function addInstance(world: World, index: number): Promise<void> {
   const service = new Service({
     config: index === 0 ? config : { ...config, listen: { ...config.listen, port: 0 } },
     log: createLogger({ level: config.log.level, format: 'json' }, log),
-    clientModule: 'export {}',
+    clientModule: await loadClientModule(),
     now: () => clock.now(),
   })
   const addresses = await service.listen()

@@ -91,6 +91,8 @@ test('a failure that can be tried again offers the address, and without one the 
 test('the last page of a popup tells the other tabs and closes itself; only it has a script', () => {
   expect(pages.signedIn().html).toMatch(/<script>.*BroadcastChannel\('sidegate'\).*window\.close\(\)<\/script>/)
   expect(every.filter(([, page]) => page.html.includes('<script')).map(([name]) => name)).toEqual(['signed in'])
+  const policies = every.map(([, page]) => page.headers['cross-origin-opener-policy'])
+  expect(policies.filter((policy) => policy !== 'same-origin-allow-popups')).toEqual(['unsafe-none'])
 })
 
 test('a page is a fresh record: what one answer changes, the next does not see', () => {

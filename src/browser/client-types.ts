@@ -62,7 +62,7 @@ export interface Client {
    * As the global `fetch`, with `X-CSRF` to our own origin. An answer that asks for a sign-in leads to one, for all
    * calls together, and with a popup the call is then repeated once. What still fails comes back as it is.
    */
-  fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>
+  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
   /** Leaves the page, and never resolves; or by a popup resolves whether somebody has signed in. */
   login(options?: LoginOptions): Promise<boolean>
   /** Ends the session everywhere and leaves the page; `local`: only here, without leaving. */

@@ -141,7 +141,7 @@ export function createClient(options: ClientOptions = {}): Client {
     }
   }
 
-  async function call(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
+  async function call(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     const request = new Request(input, init)
     if (new URL(request.url).origin !== location.origin) return fetch(request)
     request.headers.set('X-CSRF', '1')

@@ -15,7 +15,7 @@ function compact(text: string): string {
 
 /** Node's own stripping, as it did with this very file; its warning about the name of the API helps nobody here. */
 function withoutTypes(text: string): string {
-  const { emitWarning } = process
+  const emitWarning = process.emitWarning.bind(process)
   process.emitWarning = () => {}
   try {
     return stripTypeScriptTypes(text)

@@ -105,6 +105,7 @@ class Callback {
     const transaction = this.#transactionOf(state)
     if (!transaction) return this.#answerLateReplay(state)
 
+    this.#judgeResponseMode(transaction)
     const earlier = await this.#options.ledger.claim(state, PATIENCE_MS)
     if (earlier?.kind === 'succeeded') return this.#goTo(earlier.returnTo)
     if (earlier) throw this.#failed('this login has been used and did not succeed', transaction)
@@ -141,6 +142,14 @@ class Callback {
     const expected = Buffer.from(stateOf(held.transaction))
     const given = Buffer.from(state)
     return expected.length === given.length && timingSafeEqual(expected, given) ? held.transaction : undefined
+  }
+
+  /** Before anything is used up: what is refused here was not the answer to this login (CB-09). */
+  #judgeResponseMode(transaction: LoginTransaction): void {
+    const { responseMode } = this.#options.providers.get(transaction.provider)?.config ?? {}
+    const isPosted = responseMode?.startsWith('form_post') ?? false
+    if (isPosted !== (this.#request.method === 'POST'))
+      throw this.#failed('the callback is not in the configured response mode', transaction)
   }
 
   /** The transaction's cookie is gone, but the browser may still hold the session that this very login made. */

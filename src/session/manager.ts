@@ -13,16 +13,16 @@ import { type SessionListener, SessionWatch } from './events.ts'
 import type { KeyRing } from './key-ring.ts'
 import { type OpenedSession, SessionReader } from './reader.ts'
 import { Refresher, type RefreshProvider, type RefreshResult } from './refresh.ts'
+import { type ListedSession, SessionRoster, type SessionTarget } from './roster.ts'
 import { RouteTokens } from './route-tokens.ts'
-import { type EndReason, type Session, sessionRef, type SessionSummary } from './session.ts'
-import { type IndexedSession, type IndexKind, SessionIndex } from './session-index.ts'
+import { type EndReason, type Session, sessionRef } from './session.ts'
+import { SessionIndex } from './session-index.ts'
 import type { DeleteConditions, ReplaceOutcome, SessionStore, StoredSession, StoreEvent } from './store.ts'
 
 /** A request waits for a refresh so long at most (contract §8). */
 const PATIENCE_MS = 5_000
 const LEASE_MS = 10_000
 const MAX_USER_AGENT = 256
-const ENDS_AT_ONCE = 100
 
 export type SessionSettings = Pick<
   Config['session'],
@@ -63,13 +63,6 @@ export interface ResolveOptions {
   readonly safeMethod: boolean
 }
 
-export type ListedSession = SessionSummary & { readonly lastSeenAt: number }
-
-/** Whom an operator's question means. */
-export type SessionTarget =
-  | { readonly by: 'ref'; readonly ref: string }
-  | { readonly by: 'sub' | 'sid'; readonly issuer: string; readonly value: string }
-
 export class SessionManager {
   /** For one-time notes. */
   readonly store: SessionStore
@@ -83,6 +76,7 @@ export class SessionManager {
   readonly #activity: Activity
   readonly #reader: SessionReader
   readonly #index: SessionIndex
+  readonly #roster: SessionRoster
   readonly #refresher: Refresher
   readonly #watch: SessionWatch
   /** The live use of every session handed out; it goes when the session object goes. */
@@ -119,6 +113,13 @@ export class SessionManager {
     })
     this.#countHit = options.metrics?.sessionCache.labels('hit')
     this.#index = new SessionIndex({ store, keyRing, now })
+    this.#roster = new SessionRoster({
+      store,
+      index: this.#index,
+      settings,
+      end: async (ref, reason, onlyIf) => (await this.#end(ref, reason, onlyIf)) !== undefined,
+      now,
+    })
     this.#refresher = new Refresher({
       store,
       providers: options.providers,
@@ -168,7 +169,7 @@ export class SessionManager {
     const session: Session = { ...draft, indexed }
     const { ref, createdAt, expiresAt } = session
     await this.#index.add(indexed, expiresAt)
-    await this.#refuseBeyondLimit(session, login.replaces ?? [])
+    await this.#roster.refuseBeyondLimit(session, login.replaces ?? [])
     const ticket = this.#cache.begin(ref)
     const use = this.#activity.useOf(ref, expiresAt, createdAt)
     try {
@@ -183,7 +184,7 @@ export class SessionManager {
     this.#uses.set(session, use)
     this.#options.metrics?.sessionsStarted.inc()
     for (const replaced of login.replaces ?? []) await this.endByRef(replaced, 'replaced')
-    await this.#endBeyondLimit(session)
+    await this.#roster.endBeyondLimit(session)
     return { cookieValue, session }
   }
 
@@ -273,44 +274,28 @@ export class SessionManager {
   }
 
   /** Ends all sessions of one session at the provider (`sid`); resolves how many there were. */
-  async endByProviderSession(issuer: string, sid: string, reason: EndReason): Promise<number> {
-    return this.#endIndexed('p', issuer, sid, reason)
+  endByProviderSession(issuer: string, sid: string, reason: EndReason): Promise<number> {
+    return this.#roster.endByProviderSession(issuer, sid, reason)
   }
 
   /** @param begunBefore epoch ms: later sessions stay. Without it, all of the user's sessions end. */
-  async endBySubject(issuer: string, sub: string, reason: EndReason, begunBefore?: number): Promise<number> {
-    return this.#endIndexed('u', issuer, sub, reason, begunBefore)
+  endBySubject(issuer: string, sub: string, reason: EndReason, begunBefore?: number): Promise<number> {
+    return this.#roster.endBySubject(issuer, sub, reason, begunBefore)
   }
 
   /** Ends every session begun before now; resolves how many. */
-  async endAll(reason: EndReason): Promise<number> {
-    const createdBefore = this.#now() + 1
-    let ended = 0
-    for await (const refs of this.store.refs()) ended += await this.#endEach(refs, reason, { createdBefore })
-    return ended
+  endAll(reason: EndReason): Promise<number> {
+    return this.#roster.endAll(reason)
   }
 
   /** All sessions of this session's user, itself included. */
-  async list(session: Pick<Session, 'issuer' | 'sub'>): Promise<ListedSession[]> {
-    return listed(await this.#index.findLive('u', session.issuer, session.sub))
+  list(session: Pick<Session, 'issuer' | 'sub'>): Promise<ListedSession[]> {
+    return this.#roster.list(session)
   }
 
   /** The sessions an operator asks for; a ref may be cut short, as logs show it. */
-  async find(target: SessionTarget): Promise<ListedSession[]> {
-    if (target.by !== 'ref') {
-      return listed(await this.#index.findLive(target.by === 'sub' ? 'u' : 'p', target.issuer, target.value))
-    }
-    const found: ListedSession[] = []
-    for await (const refs of this.store.refs()) {
-      for (const ref of refs.filter((one) => one.startsWith(target.ref))) {
-        const stored = await this.store.get(ref)
-        if (!stored) continue
-        // Nothing but the cookie opens the record; its end follows from its beginning.
-        const { createdAt, lastSeenAt } = stored
-        found.push({ ref, createdAt, expiresAt: createdAt + this.#settings.maxLifetime, lastSeenAt })
-      }
-    }
-    return found
+  find(target: SessionTarget): Promise<ListedSession[]> {
+    return this.#roster.find(target)
   }
 
   /**
@@ -360,37 +345,6 @@ export class SessionManager {
       ...(dpopKey && { dpopKey }),
       ...(userAgent !== undefined && { userAgent: userAgent.slice(0, MAX_USER_AGENT) }),
     }
-  }
-
-  /** After our own entry is in the index: of two logins at once each sees the other, and the later one gives way. */
-  async #refuseBeyondLimit(session: Session, replaces: readonly string[]): Promise<void> {
-    const { perUser, onExceed } = this.#settings.limit
-    if (perUser === undefined || onExceed !== 'refuse') return
-    const found = await this.#index.find('u', session.issuer, session.sub)
-    const seen = await this.store.lastSeen(found.map(({ ref }) => ref))
-    const pendingSince = session.createdAt - 5_000
-    const earlier = found.filter(
-      (other, i) =>
-        (seen[i] !== undefined || begunAt(other) >= pendingSince) &&
-        !replaces.includes(other.ref) &&
-        isBefore(other, session),
-    )
-    if (earlier.length < perUser) return
-    if (session.indexed) await this.#index.remove(session.indexed)
-    throw new BffError('forbidden', 'the user has as many sessions as session.limit.perUser allows')
-  }
-
-  /** After our own session is there: whoever comes last sees all of them, so the limit holds for logins at once, too. */
-  async #endBeyondLimit({ issuer, sub }: Session): Promise<void> {
-    const { perUser, onExceed } = this.#settings.limit
-    if (perUser === undefined || onExceed !== 'endOldest') return
-    const live = await this.#index.findLive('u', issuer, sub)
-    const oldestFirst = live.toSorted((a, b) => (isBefore(a, { createdAt: begunAt(b), ref: b.ref }) ? -1 : 1))
-    const surplus = oldestFirst.slice(0, Math.max(0, live.length - perUser))
-    await this.#endEach(
-      surplus.map(({ ref }) => ref),
-      'session_limit',
-    )
   }
 
   #hasFreshToken(session: Session, now: number): boolean {
@@ -535,31 +489,6 @@ export class SessionManager {
     return stored
   }
 
-  async #endIndexed(
-    kind: IndexKind,
-    issuer: string,
-    id: string,
-    reason: EndReason,
-    begunBefore?: number,
-  ): Promise<number> {
-    const found = await this.#index.find(kind, issuer, id)
-    return this.#endEach(
-      found.map(({ ref }) => ref),
-      reason,
-      begunBefore === undefined ? {} : { createdBefore: begunBefore },
-    )
-  }
-
-  async #endEach(refs: readonly string[], reason: EndReason, onlyIf: DeleteConditions = {}): Promise<number> {
-    let ended = 0
-    for (let start = 0; start < refs.length; start += ENDS_AT_ONCE) {
-      const batch = refs.slice(start, start + ENDS_AT_ONCE)
-      const outcomes = await Promise.all(batch.map((ref) => this.#end(ref, reason, onlyIf)))
-      ended += outcomes.filter(Boolean).length
-    }
-    return ended
-  }
-
   #forget(ref: string): void {
     this.#cache.drop(ref)
     this.#reader.forget(ref)
@@ -603,20 +532,6 @@ const reasons: ReadonlySet<string> = new Set<EndReason>([
 /** An instance of another version may have reasons that this one has not. */
 function reasonOf(text: string): EndReason {
   return reasons.has(text) ? (text as EndReason) : 'unknown' // just looked up
-}
-
-function listed(found: readonly (IndexedSession & { lastSeenAt: number })[]): ListedSession[] {
-  return found.flatMap(({ summary, lastSeenAt }) => (summary ? [{ ...summary, lastSeenAt }] : []))
-}
-
-/** A summary that nothing opens any more is an old one. */
-function begunAt({ summary }: IndexedSession): number {
-  return summary?.createdAt ?? 0
-}
-
-function isBefore(other: IndexedSession, session: { createdAt: number; ref: string }): boolean {
-  const begun = begunAt(other)
-  return begun === session.createdAt ? other.ref < session.ref : begun < session.createdAt
 }
 
 function expired(detail = 'there is no session for this cookie'): BffError {

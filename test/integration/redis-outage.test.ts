@@ -250,6 +250,33 @@ test('after a fail-over behind one address the old master, a replica now, is lef
   await untilInStep(store)
 })
 
+test('only the data connection fails over: the subscription left behind is noticed and replaced', async () => {
+  const { redis: old, proxy, url } = await behindProxy(['--repl-diskless-sync-delay', '0'])
+  const successor = await redisServer(['--replicaof', '127.0.0.1', String(old.port)])
+  const here = await gateway(url)
+  const { cookieValue } = await here.login()
+  const watcher = operator(successor)
+  await expect.poll(() => watcher.dbsize(), { timeout: 8_000 }).toBeGreaterThan(0)
+  await watcher.replicaof('NO', 'ONE')
+
+  // The old master lives on, alone, and still has our subscription; what is published goes to the new one.
+  proxy.retarget(successor.port)
+  proxy.cut(({ sent }) => !/subscribe/i.test(sent))
+  const there = await gateway(successor.url, { keyRing: here.keyRing })
+  await there.manager.end(cookieValue, 'logout')
+  await expect
+    .poll(() => here.manager.resolve(cookieValue, REQUEST).then(() => 'ok', code), { timeout: 2_000 })
+    .toBe('session_expired')
+
+  await untilInStep(here.store)
+  const { cookieValue: next, session } = await there.login()
+  await here.manager.resolve(next, REQUEST)
+  const heard: unknown[] = []
+  here.manager.onSessionEvent(session.ref, (event) => heard.push(event))
+  await there.manager.end(next, 'logout')
+  await expect.poll(() => heard).toEqual([{ type: 'ended', reason: 'logout' }])
+})
+
 test('Redis is full: sessions go on, logins get 503 with the reason in the log, and the probe says so (R37)', async () => {
   const redis = await redisServer()
   const { manager, login, store } = await gateway(redis.url, { settings: noCache })

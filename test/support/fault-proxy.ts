@@ -19,8 +19,8 @@ export interface FaultProxy {
   slow(isMeant: (connection: ProxiedConnection) => boolean, ms: number): number
   /** Sends new connections to another server, as a name or a virtual address does after a fail-over. */
   retarget(port: number): void
-  /** Resets every open connection. */
-  cut(): void
+  /** Resets every open connection, or those for which `isMeant` holds. */
+  cut(isMeant?: (connection: ProxiedConnection) => boolean): void
   /** Refuses new connections (they are reset at once) until `false`. */
   refuse(isRefusing: boolean): void
   readonly connections: readonly ProxiedConnection[]
@@ -81,8 +81,9 @@ export async function startFaultProxy(targetPort: number, port = 0): Promise<Fau
   const address = listener.address()
   if (address === null || typeof address === 'string') throw new Error('a TCP server has a port')
 
-  const cut = () => {
-    for (const { client, server } of open) {
+  const cut = (isMeant: (connection: ProxiedConnection) => boolean = () => true) => {
+    for (const connection of [...open].filter(isMeant)) {
+      const { client, server } = connection
       client.resetAndDestroy()
       server.destroy()
     }

@@ -85,8 +85,16 @@ describe('an upstream that misbehaves', () => {
     expect(upstream.requests).toHaveLength(1)
   })
 
-  test.each(['GET', 'POST'])('a %s that was sent is never sent again (R56, PX-11)', async (method) => {
-    const { upstream, port } = await world((socket) => socket.destroy())
+  test.each([
+    ['GET', 'closed'],
+    ['GET', 'reset'],
+    ['POST', 'closed'],
+    ['POST', 'reset'],
+  ])('a %s that was sent before the connection was %s is never sent again (R56, PX-11)', async (method, how) => {
+    const { upstream, port } = await world((socket) => {
+      if (how === 'reset') socket.resetAndDestroy()
+      else socket.destroy()
+    })
 
     expect(statusOf(await exchange(port, `${method} /api/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n`))).toBe(
       502,
@@ -158,7 +166,9 @@ describe('time', () => {
 
     await upstream.until(({ sockets }) => sockets.size === 0)
     // Nor does undici make new ones in their place.
-    expect(upstream.connections).toBe(128)
+    upstream.respond = answerWith('HTTP/1.1 200 OK', 'Content-Length: 2', '', 'ok')
+    await exchange(port, get('/api/x'))
+    expect(upstream.connections).toBe(129)
   })
 
   test('a client that leaves in the middle of the answer frees the upstream', async () => {

@@ -152,6 +152,29 @@ describe('a request through the proxy', () => {
     expect(upstream.requests).toEqual([])
   })
 
+  test('a request is sent only where judge, router and plugin agree on route and path (PX-02)', async () => {
+    const routes = [{ path: '/other', upstream: 'http://127.0.0.1:1' }]
+    const otherRoute = await world(
+      undefined,
+      {},
+      {
+        routes,
+        misjudge: (judged, table) => ({ ...judged, place: table.routes[1]! }),
+      },
+    )
+    const otherPath = await world(
+      undefined,
+      {},
+      {
+        misjudge: (judged) => ({ ...judged, path: { ...judged.path, path: '/api/y' } }),
+      },
+    )
+
+    expect(statusOf(await exchange(otherRoute.port, get('/api/x')))).toBe(400)
+    expect(statusOf(await exchange(otherPath.port, get('/api/x')))).toBe(400)
+    expect([...otherRoute.upstream.requests, ...otherPath.upstream.requests]).toEqual([])
+  })
+
   test('a path with a colon in its route stands for itself', async () => {
     const { upstream, port } = await world(undefined, { path: '/v1/things:all', rewrite: '/t' })
 

@@ -38,6 +38,8 @@ export interface ProxyAppOptions {
   /** Who is signed in; `null` for nobody. */
   readonly session?: Session | null
   readonly credentials?: ProxyOptions['credentials']
+  /** What the judge finds instead, where it and the router are to disagree. */
+  readonly misjudge?: (judged: Judged<Route>, routes: RouteTable) => Judged<Route>
   /** Thrown by the judge, for every request. */
   readonly refuse?: BffError
   readonly now?: () => number
@@ -89,7 +91,7 @@ export class ProxyApp implements AsyncDisposable {
       const place = routes.match(path)
       if (!place) throw new BffError('not_found')
       const session = place.policy.session === 'none' ? null : this.#session
-      request.judged = {
+      const judged = {
         verdict: 'pass',
         place,
         path,
@@ -98,6 +100,7 @@ export class ProxyApp implements AsyncDisposable {
         isNavigation: isNavigation(request.headers),
         clientAddress: '127.0.0.1',
       } satisfies Judged<Route>
+      request.judged = options.misjudge?.(judged, routes) ?? judged
     })
     const spa = registerSpa(this.app, { routes, security: new SecurityHeaders(config), log: silentLog, now })
     const proxied = registerProxy(this.app, {

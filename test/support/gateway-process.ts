@@ -1,0 +1,105 @@
+/** `sidegate` as operators run it: a process with files, signals and a log. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+type Line = Record<string, unknown>
+
+const root = new URL('../..', import.meta.url).pathname
+
+export class GatewayProcess implements AsyncDisposable {
+  /** What it has logged so far. */
+  readonly lines: Line[] = []
+  readonly #directory: string
+  readonly #child: ChildProcess
+  readonly #exited: Promise<number | null>
+  readonly #waiting = new Set<() => void>()
+
+  private constructor(directory: string) {
+    this.#directory = directory
+    this.#child = spawn(process.execPath, [join(root, 'src/main.ts')], {
+      cwd: directory,
+      env: { PATH: process.env['PATH'] ?? '' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    // An exit tells its code first, or null where a signal ended it.
+    this.#exited = once(this.#child, 'exit').then(([code]) => code as number | null)
+    let rest = ''
+    const read = (chunk: Buffer): void => {
+      const parts = (rest + chunk.toString()).split('\n')
+      rest = parts.pop() ?? ''
+      for (const part of parts) this.lines.push(lineOf(part))
+      for (const look of this.#waiting) look()
+    }
+    this.#child.stdout?.on('data', read)
+    this.#child.stderr?.on('data', read)
+  }
+
+  /** Starts it in a directory with these files, `sidegate.yaml` among them; resolves once it listens. */
+  static async start(files: Readonly<Record<string, string>>): Promise<GatewayProcess> {
+    const directory = await mkdtemp(join(tmpdir(), 'sidegate-process-'))
+    await writeAll(directory, files)
+    const gateway = new GatewayProcess(directory)
+    try {
+      await gateway.until(({ msg }) => msg === 'listening')
+    } catch (error) {
+      await gateway[Symbol.asyncDispose]()
+      throw error
+    }
+    return gateway
+  }
+
+  /** Changes files where it reads them. */
+  write(files: Readonly<Record<string, string>>): Promise<void> {
+    return writeAll(this.#directory, files)
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name)
+  }
+
+  /** The code of its exit. */
+  exited(): Promise<number | null> {
+    return this.#exited
+  }
+
+  /** Resolves with the first such line; rejects when it ends without one. `from`: only lines after so many. */
+  async until(matches: (line: Line) => boolean, from = 0): Promise<Line> {
+    const found = Promise.withResolvers<Line>()
+    const look = (): void => {
+      const line = this.lines.slice(from).find(matches)
+      if (line) found.resolve(line)
+    }
+    this.#waiting.add(look)
+    look()
+    const ended = this.#exited.then((code) => {
+      throw new Error(`the gateway ended with ${code}: ${JSON.stringify(this.lines.slice(-3))}`)
+    })
+    try {
+      return await Promise.race([found.promise, ended])
+    } finally {
+      this.#waiting.delete(look)
+      ended.catch(() => {})
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill('SIGKILL')
+    await this.#exited
+    await rm(this.#directory, { recursive: true, force: true })
+  }
+}
+
+function lineOf(text: string): Line {
+  try {
+    return JSON.parse(text) as Line // a line of the log is a JSON object
+  } catch {
+    return { msg: text } // what Node itself writes
+  }
+}
+
+async function writeAll(directory: string, files: Readonly<Record<string, string>>): Promise<void> {
+  for (const [name, content] of Object.entries(files)) await writeFile(join(directory, name), content, { mode: 0o600 })
+}

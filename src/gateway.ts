@@ -23,12 +23,13 @@ import { acceptUpgrades, isHandshake } from './proxy/websocket.ts'
 import { registerCallback } from './routes/callback.ts'
 import { EndpointTable } from './routes/endpoints.ts'
 import { EventStreams, registerEvents } from './routes/events.ts'
-import { beginLogin, type LoginOptions, type LoginProvider, registerLogin } from './routes/login.ts'
+import { beginLogin, type LoginOptions, type LoginProvider, onlyProvider, registerLogin } from './routes/login.ts'
 import { registerLogout } from './routes/logout.ts'
 import { registerProviderLogout } from './routes/provider-logout.ts'
 import { registerPublicFiles } from './routes/public-files.ts'
 import { registerSession } from './routes/session.ts'
 import { registerSessions } from './routes/sessions.ts'
+import { registerYourSessions } from './routes/your-sessions.ts'
 import type { KeyRing } from './session/key-ring.ts'
 import { LoginLedger } from './session/login-ledger.ts'
 import type { SessionManager } from './session/manager.ts'
@@ -192,14 +193,19 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
         .headers(preflightHeaders(request.headers, origins, judged.place.policy.methods))
         .send()
     }
-    if (judged.verdict === 'login') return beginLogin(reply, loginFor(judged), loginOptions)
+    if (judged.verdict === 'login') {
+      const provider = onlyProvider(loginOptions)
+      const returnTo = judged.path.path + judged.path.query
+      if (provider === undefined) return reply.redirect(loginUrlFor(returnTo), 302)
+      return beginLogin(reply, { returnTo, provider, params: {}, isPopup: false }, loginOptions)
+    }
     if (waiting.has(request.raw)) reply.raw.writeContinue()
     return undefined
   })
 
-  function loginFor(judged: Judged) {
-    const provider = loginOptions.providers.keys().next().value ?? 'default'
-    return { returnTo: judged.path.path + judged.path.query, provider, params: {}, isPopup: false }
+  /** Where the visitor chooses among several providers. */
+  function loginUrlFor(returnTo: string): string {
+    return `${config.basePath}/login?returnTo=${encodeURIComponent(returnTo)}`
   }
 }
 
@@ -264,6 +270,7 @@ function registerEndpoints(
   registerCallback(scope, { ...login, manager, audit, metrics })
   registerSession(scope, sessionOptions)
   registerSessions(scope, { manager })
+  registerYourSessions(scope, { manager, pages: login.pages, basePath, now })
   registerEvents(scope, streams, { ...sessionOptions, metrics })
   registerLogout(scope, {
     manager,

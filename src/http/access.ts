@@ -34,6 +34,7 @@ export function judgeAccess(policy: Policy, session: Session | null, options: Ac
     !(typeof authTime === 'number' && options.now - authTime * 1_000 <= policy.maxAgeMs)
   if (lacksContext || isTooOld) {
     throw stepUpRequired(options.loginPath, {
+      provider: session.provider,
       ...(policy.acr && { acrValues: policy.acr }),
       ...(policy.maxAgeMs !== undefined && { maxAgeSeconds: Math.floor(policy.maxAgeMs / 1_000) }),
     })
@@ -43,9 +44,11 @@ export function judgeAccess(policy: Policy, session: Session | null, options: Ac
 /** The failure that tells the application which sign-in the API wants (RFC 9470 §3), with the address that starts it. */
 export function stepUpRequired(
   loginPath: string,
-  wanted: { acrValues?: readonly string[]; maxAgeSeconds?: number },
+  wanted: { provider?: string; acrValues?: readonly string[]; maxAgeSeconds?: number },
 ): BffError {
   const query = new URLSearchParams()
+  // Of several providers the one that knows the user; a single one needs no name.
+  if (wanted.provider !== undefined && wanted.provider !== 'default') query.set('provider', wanted.provider)
   if (wanted.acrValues) query.set('acr_values', wanted.acrValues.join(' '))
   if (wanted.maxAgeSeconds !== undefined) query.set('max_age', String(wanted.maxAgeSeconds))
   return new BffError('step_up_required', 'the session does not meet acr or max_age', {

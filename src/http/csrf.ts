@@ -24,6 +24,7 @@ export interface CsrfPlace {
   readonly isEndpoint: boolean
   readonly isWebSocket: boolean
   readonly isEventStream: boolean
+  readonly isForm?: boolean
 }
 
 export interface CsrfOptions {
@@ -60,8 +61,9 @@ export function judgeCsrf(facts: CsrfFacts, place: CsrfPlace, options: CsrfOptio
   const reason = judgeSource(facts, place, options)
   if (reason !== undefined) return { ok: false, reason }
 
-  // Neither can carry the field, and a document is no API call.
-  const isExempt = place.isWebSocket || place.isEventStream || isOpenDocument(facts, place) || isDownload(facts, place)
+  // None of the three can carry the field, and a document is no API call.
+  const cannotCarry = place.isWebSocket || place.isEventStream || place.isForm === true
+  const isExempt = cannotCarry || isOpenDocument(facts, place) || isDownload(facts, place)
   const lacksHeader = options.requireHeader && !isExempt && facts.xCsrf !== '1'
   return lacksHeader ? { ok: false, reason: 'header_missing' } : { ok: true }
 }

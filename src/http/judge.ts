@@ -131,6 +131,7 @@ export class Judge<P extends Place> {
         isEndpoint: policy.kind === 'endpoint',
         isWebSocket: kind === 'websocket',
         isEventStream: policy.isEventStream,
+        isForm: policy.isForm ?? false,
       },
       this.#options.csrf,
     )

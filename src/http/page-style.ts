@@ -43,7 +43,27 @@ p { margin: 0; color: var(--quiet); text-wrap: pretty; }
 }
 .button:hover { background: var(--accent-over); }
 .link { color: var(--accent); padding: .25rem; align-self: center; text-underline-offset: .2em; }
-a:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; border-radius: .625rem; }
+.choices, .sessions { list-style: none; margin: 1.75rem 0 0; padding: 0; display: grid; gap: .75rem; }
+.choice {
+  display: grid; padding: .75rem 1.25rem; border: 1px solid var(--accent); border-radius: .625rem; text-decoration: none;
+  color: var(--accent); font-weight: 600;
+}
+.choice:hover { background: var(--mark-ground); }
+small { display: block; font-size: .875rem; font-weight: 400; color: var(--quiet); overflow-wrap: anywhere; }
+.sessions { gap: 0; text-align: start; }
+.sessions li {
+  display: flex; align-items: center; justify-content: space-between; gap: .5rem 1rem; padding: .75rem 0;
+  border-top: 1px solid var(--edge);
+}
+.sessions li:last-child { border-bottom: 1px solid var(--edge); }
+em { font-style: normal; font-size: .8125rem; padding: .0625rem .5rem; border-radius: 1rem; background: var(--mark-ground); color: var(--mark); white-space: nowrap; }
+form { margin: 0; }
+.sessions + form { margin-top: 1.5rem; }
+button { font: inherit; cursor: pointer; border: 0; }
+form > .button { width: 100%; }
+.quiet { padding: .25rem; background: none; color: var(--accent); text-decoration: underline; text-underline-offset: .2em; white-space: nowrap; }
+.sessions .link { white-space: nowrap; }
+a:focus-visible, button:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; border-radius: .625rem; }
 dl { margin: 0; display: flex; flex-wrap: wrap; justify-content: center; gap: .125rem 1rem; }
 dl div { display: flex; flex-wrap: wrap; justify-content: center; gap: 0 .375rem; }
 dt { white-space: nowrap; }

@@ -26,11 +26,31 @@ interface Action {
   readonly label: string
 }
 
+/** One provider of several, with the address that begins a login there. */
+export interface ProviderChoice {
+  readonly name: string
+  readonly issuer: string
+  readonly loginUrl: string
+}
+
+/** One session of the user as the page tells it. */
+export interface ShownSession {
+  readonly ref: string
+  readonly device: string
+  readonly createdAt: number
+  readonly lastSeenAt: number
+  readonly isCurrent: boolean
+}
+
 interface Content {
   readonly heading: string
   readonly explanation: string
   readonly mark: keyof typeof marks
+  /** Between the explanation and the actions; made of escaped values. */
+  readonly body?: string
   readonly actions: readonly Action[]
+  /** None of the actions is the one next step. */
+  readonly actionsAreLinks?: boolean
   readonly details?: readonly (readonly [term: string, value: string])[]
   readonly script?: string
 }
@@ -41,6 +61,8 @@ const HOME: Action = { href: '/', label: texts.actions.home }
 const marks = {
   key: '<circle cx="8" cy="15" r="4"/><path d="M10.8 12.2 20 3m-4 4 3 3"/>',
   done: '<path d="m5 12.5 4.5 4.5L19 7.5"/>',
+  devices:
+    '<rect x="3" y="5" width="13" height="10" rx="1.5"/><path d="M7 19h5m-2.5-4v4"/><rect x="17" y="9" width="5" height="10" rx="1.2"/>',
   alert: '<path d="M12 7v6m0 4v.01"/><circle cx="12" cy="12" r="9.5"/>',
 } as const
 
@@ -67,6 +89,30 @@ export class Pages {
       ...texts.signIn,
       mark: 'key',
       actions: [{ href: facts.loginUrl, label: texts.actions.signIn }, HOME],
+    })
+  }
+
+  /** Where several providers are configured and a login names none; it goes on by the visitor's click too. */
+  chooseProvider(choices: readonly ProviderChoice[]): Page {
+    return this.#page({
+      ...texts.chooseProvider,
+      mark: 'key',
+      body: `<ul class="choices">${choices.map(choiceItem).join('')}</ul>`,
+      actions: [],
+    })
+  }
+
+  /** The user's own sessions, with a form for each end. */
+  sessions(facts: { sessions: readonly ShownSession[]; action: string; logoutUrl: string; now: number }): Page {
+    const { sessions, action, logoutUrl, now } = facts
+    const items = sessions.map((session) => sessionItem(session, { action, logoutUrl, now }))
+    const endOthers = `<form method="post" action="${escaped(action)}"><button class="button" name="others" value="true">${texts.sessions.endOthers}</button></form>`
+    return this.#page({
+      ...texts.sessions,
+      mark: 'devices',
+      body: `<ul class="sessions">${items.join('')}</ul>${sessions.length > 1 ? endOthers : ''}`,
+      actions: [HOME],
+      actionsAreLinks: true,
     })
   }
 
@@ -118,11 +164,10 @@ function sourceOf(text: string): string {
 }
 
 function render(content: Content, site: string): string {
-  const [first, ...others] = content.actions
-  const links = [
-    first && `<a class="button" href="${escaped(first.href)}">${escaped(first.label)}</a>`,
-    ...others.map(({ href, label }) => `<a class="link" href="${escaped(href)}">${escaped(label)}</a>`),
-  ]
+  const links = content.actions.map(({ href, label }, index) => {
+    const look = index === 0 && !content.actionsAreLinks ? 'button' : 'link'
+    return `<a class="${look}" href="${escaped(href)}">${escaped(label)}</a>`
+  })
   const details = (content.details ?? []).map(
     ([term, value]) => `<div><dt>${escaped(term)}</dt><dd>${escaped(value)}</dd></div>`,
   )
@@ -141,13 +186,55 @@ function render(content: Content, site: string): string {
 <div class="mark${content.mark === 'alert' ? ' alert' : ''}" aria-hidden="true"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round">${marks[content.mark]}</svg></div>
 <h1>${escaped(content.heading)}</h1>
 <p>${escaped(content.explanation)}</p>
-<div class="actions">${links.join('')}</div>
+${content.body ?? ''}
+${content.actions.length > 0 ? `<div class="actions">${links.join('')}</div>` : ''}
 </main>
 ${details.length > 0 ? `<footer><dl>${details.join('')}</dl></footer>` : ''}
 ${content.script === undefined ? '' : `<script>${content.script}</script>`}
 </body>
 </html>
 `
+}
+
+function choiceItem({ name, issuer, loginUrl }: ProviderChoice): string {
+  // Names in a configuration begin as they like; on a button they begin with a capital.
+  const label = name.charAt(0).toUpperCase() + name.slice(1)
+  return `<li><a class="choice" href="${escaped(loginUrl)}"><span>${escaped(label)}</span><small>${escaped(new URL(issuer).host)}</small></a></li>`
+}
+
+function sessionItem(
+  { ref, device, createdAt, lastSeenAt, isCurrent }: ShownSession,
+  { action, logoutUrl, now }: { action: string; logoutUrl: string; now: number },
+): string {
+  const { signedIn, lastUsed, current, end } = texts.sessions
+  const name = `<strong>${escaped(device)}</strong>`
+  const times = `<small>${signedIn} ${timeTag(createdAt, now)}, ${lastUsed} ${timeTag(lastSeenAt, now)}</small>`
+  const label = ` aria-label="${escaped(`${end}: ${device}, ${signedIn} ${ago(createdAt, now)}`)}"`
+  const ending = isCurrent
+    ? `<a class="link" href="${escaped(logoutUrl)}"${label}>${end}</a>`
+    : `<form method="post" action="${escaped(action)}"><button class="quiet" name="ref" value="${escaped(ref)}"${label}>${end}</button></form>`
+  return `<li><div>${name}${isCurrent ? ` <em>${current}</em>` : ''}${times}</div>${ending}</li>`
+}
+
+function timeTag(at: number, now: number): string {
+  return `<time datetime="${new Date(at).toISOString()}">${ago(at, now)}</time>`
+}
+
+const UNITS = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+] as const
+
+const relative = new Intl.RelativeTimeFormat(texts.language)
+
+/** How long ago, in words: a page without script does not know the visitor's time zone. */
+function ago(at: number, now: number): string {
+  for (const [unit, length] of UNITS) {
+    const count = Math.floor((now - at) / length)
+    if (count >= 1) return relative.format(-count, unit)
+  }
+  return texts.sessions.justNow
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {

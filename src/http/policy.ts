@@ -18,6 +18,8 @@ export interface Policy {
   readonly slides: boolean
   /** Event stream: it cannot carry `X-CSRF`. */
   readonly isEventStream: boolean
+  /** Takes the form of a page of ours, which has no script and cannot carry it either. */
+  readonly isForm?: boolean
   readonly rateLimit: 'login' | 'refresh' | 'api' | undefined
   /** Bytes; a longer announced body is refused before it is read. */
   readonly bodyLimit: number | undefined

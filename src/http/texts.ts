@@ -17,7 +17,7 @@ const failures: Readonly<Record<FailureCode, FailureText>> = {
   login_failed: {
     heading: 'Sign-in did not finish',
     explanation:
-      'You are not signed in by this attempt. That happens when a sign-in page was left open for too long, or was opened a second time.',
+      'You are not signed in by this attempt. That happens when a sign-in page was left open for too long or was opened a second time, and in a browser that takes no cookies.',
     action: 'signInAgain',
   },
   login_required: {
@@ -137,6 +137,20 @@ export const texts = {
   signIn: {
     heading: 'Sign in to continue',
     explanation: 'Another site sent you here. Sign in only if you meant to come.',
+  },
+  chooseProvider: {
+    heading: 'How do you want to sign in?',
+    explanation: 'Choose the service that has your account.',
+  },
+  sessions: {
+    heading: 'Where you are signed in',
+    explanation: 'Each line is a browser that is signed in as you. End what you do not know or do not use.',
+    current: 'this browser',
+    signedIn: 'signed in',
+    lastUsed: 'last used',
+    justNow: 'just now',
+    end: 'Sign out',
+    endOthers: 'Sign out everywhere else',
   },
   signedOut: {
     heading: 'You are signed out',

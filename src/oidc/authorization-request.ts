@@ -4,6 +4,7 @@ import * as client from 'openid-client'
 import { BffError } from '../errors.ts'
 import { refusesClient } from './connection.ts'
 import type { Connection, RequestOutcome } from './connection.ts'
+import { namesItsIssuer } from './metadata.ts'
 import type { CheckedMetadata } from './metadata.ts'
 import { signedAs } from './client-authentication.ts'
 
@@ -11,6 +12,8 @@ export interface AuthorizationRequest {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** There are other providers: this one must say in its answer that it is its own (RFC 9700 §4.4.2). */
+  readonly requiresIss?: boolean
   /** Allow-listed and type-checked by the caller. */
   readonly params: Readonly<Record<string, string>>
 }
@@ -36,6 +39,12 @@ const RESERVED = new Set([
 /** @throws BffError `provider_unavailable`; `login_failed` when a pushed request is refused for what it asks */
 export async function authorizationUrl(connection: Connection, request: AuthorizationRequest): Promise<URL> {
   const metadata = await connection.metadata.get()
+  if (request.requiresIss && !namesItsIssuer(metadata, connection.config)) {
+    throw new BffError(
+      'provider_unavailable',
+      `${connection.name} cannot be used beside other providers: its metadata do not say authorization_response_iss_parameter_supported, so nobody could tell whose an answer is (RFC 9207)`,
+    )
+  }
   const parameters = authorizationParameters(connection, request)
   const isSigned = connection.config.requestObject || metadata['require_signed_request_object'] === true
   const travelling = isSigned ? await signed(connection, metadata, parameters) : parameters

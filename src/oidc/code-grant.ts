@@ -18,6 +18,8 @@ export interface LoginExpectations {
   readonly state: string
   readonly nonce: string
   readonly codeVerifier: string
+  /** There are other providers: an answer without `iss` could be any of theirs (RFC 9207). */
+  readonly requiresIss?: boolean
   readonly maxAgeSeconds?: number
   readonly acrValues?: readonly string[]
 }
@@ -47,6 +49,7 @@ export async function exchangeCode(
 ): Promise<LoginResult> {
   refuseOddResponse(response, connection)
   const metadata = await connection.metadata.get()
+  if (expected.requiresIss) refuseForeignResponse(response, metadata)
   const { config } = connection
   const dpopKey = config.dpop ? await generateDpopKey() : undefined
   const askedAt = connection.now()
@@ -172,6 +175,19 @@ function refuseOddResponse(response: URLSearchParams, { config }: Connection): v
   if (config.responseMode.endsWith('jwt') !== response.has('response')) {
     throw new BffError('login_failed', 'the authorization response is not in the configured response mode')
   }
+}
+
+/**
+ * Mix-up (RFC 9700 §4.4): a server that one user chose could hand on another server's answer, and have its code sent to
+ * itself. The library asks for `iss` where the metadata promise it; beside other providers it is asked for always (CB-05).
+ */
+function refuseForeignResponse(response: URLSearchParams, metadata: CheckedMetadata): void {
+  // In a signed answer it is inside, and the library holds it to the same issuer.
+  if (response.has('response')) return
+  const iss = response.get('iss')
+  if (iss === metadata.issuer) return
+  const found = iss === null ? 'has no iss' : 'is of another issuer'
+  throw new BffError('login_failed', `the authorization response ${found}, and there are several providers`)
 }
 
 function failure(connection: Connection, { exchange, error }: RequestOutcome<Response>): BffError {

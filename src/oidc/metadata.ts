@@ -217,6 +217,11 @@ function checkFapi(document: Record<string, unknown>, refuse: (reason: string) =
   }
 }
 
+/** Whether an answer says whose it is: as RFC 9207 parameter, or inside of a signed answer (JARM). */
+export function namesItsIssuer(metadata: CheckedMetadata, config: Pick<ProviderConfig, 'responseMode'>): boolean {
+  return config.responseMode.endsWith('jwt') || metadata['authorization_response_iss_parameter_supported'] === true
+}
+
 /** Entra's multi-tenant endpoints publish `https://…/{tenantid}/v2.0`; it stands for tenants that the operator named. */
 function isTenantTemplate(issuer: unknown, config: ProviderConfig): boolean {
   if (typeof issuer !== 'string' || !issuer.includes('{tenantid}') || !config.allowedTenants?.length) return false

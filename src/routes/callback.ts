@@ -170,6 +170,7 @@ class Callback {
       state,
       nonce: nonceOf(transaction),
       codeVerifier: codeVerifierOf(transaction),
+      requiresIss: this.#options.providers.size > 1,
       ...(transaction.maxAgeSeconds !== undefined && { maxAgeSeconds: transaction.maxAgeSeconds }),
       ...(transaction.acrValues && { acrValues: [...transaction.acrValues] }),
     })
@@ -271,8 +272,6 @@ class Callback {
   #failed(detail: string, transaction: LoginTransaction, cause?: BffError): BffError {
     const query = new URLSearchParams()
     if (transaction.returnTo !== undefined && transaction.returnTo !== '/') query.set('returnTo', transaction.returnTo)
-    if (transaction.provider !== this.#options.providers.keys().next().value)
-      query.set('provider', transaction.provider)
     const loginUrl = `${this.#options.basePath}/login${query.size > 0 ? `?${query}` : ''}`
     return new BffError('login_failed', detail, { members: { loginUrl }, ...(cause && { cause }) })
   }

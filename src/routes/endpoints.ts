@@ -21,6 +21,12 @@ const endpoints: readonly (readonly [path: string, policy: Policy])[] = [
   ],
   ['/sessions', endpointPolicy('sessions', ['GET', 'HEAD', 'DELETE'], { csrf: 'rule', session: 'required' })],
   ['/sessions/*', endpointPolicy('sessions_ref', ['DELETE'], { csrf: 'rule', session: 'required' })],
+  // It changes nothing, and only a navigation opens it, from a mail or a bookmark too.
+  ['/your-sessions', endpointPolicy('your_sessions', read, { session: 'required' })],
+  [
+    '/your-sessions',
+    endpointPolicy('your_sessions_form', ['POST'], { csrf: 'rule', session: 'required', isForm: true }),
+  ],
   // No session is loaded here: a logout clears the cookie even when the store cannot answer.
   ['/logout', endpointPolicy('logout', ['POST'], { csrf: 'rule' })],
   ['/logout', endpointPolicy('logout_link', ['GET'])],

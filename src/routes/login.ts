@@ -29,7 +29,7 @@ const MOST_RETURN_TO_IN_COOKIE = 256
 /** A provider with the part of its configuration that a login reads. */
 export interface LoginProvider {
   readonly client: Pick<OidcProvider, 'authorizationUrl' | 'exchangeCode'>
-  readonly config: Pick<ProviderConfig, 'loginParams' | 'authorizationParams' | 'responseMode'>
+  readonly config: Pick<ProviderConfig, 'issuer' | 'loginParams' | 'authorizationParams' | 'responseMode'>
 }
 
 export interface LoginOptions {
@@ -61,8 +61,9 @@ export function registerLogin(app: FastifyInstance, options: LoginOptions): void
     const judged = request.judged as Judged
     const site = judgeLoginRequest(request)
     const wanted = readWantedLogin(judged.path.query, options, request)
+    if (wanted.provider === undefined) return askForProvider(reply, judged.path.query, wanted, options)
     if (site === 'foreign' && !options.allowCrossSite) return sendSignInButton(reply, judged.path.query, options)
-    return beginLogin(reply, wanted, options)
+    return beginLogin(reply, { ...wanted, provider: wanted.provider }, options)
   })
 
   // Where a sign-in in a popup ends: it tells the other tabs and closes itself.
@@ -90,7 +91,11 @@ function judgeLoginRequest(request: FastifyRequest): 'own' | 'foreign' {
   return site === undefined || site === 'same-origin' || site === 'none' ? 'own' : 'foreign'
 }
 
-function readWantedLogin(rawQuery: string, options: LoginOptions, request: FastifyRequest): WantedLogin {
+function readWantedLogin(
+  rawQuery: string,
+  options: LoginOptions,
+  request: FastifyRequest,
+): Omit<WantedLogin, 'provider'> & { readonly provider: string | undefined } {
   const query = parseQuery(rawQuery, [...RETURN_TO_NAMES, ...loginParams, 'provider', 'mode'])
   const named = RETURN_TO_NAMES.filter((name) => query.has(name))
   if (named.length > 1) throw new BffError('invalid_request', 'the return address is given under several names')
@@ -102,13 +107,41 @@ function readWantedLogin(rawQuery: string, options: LoginOptions, request: Fasti
   })
   if (refused) request.log.warn({ check: 'returnTo' }, 'a return address was refused and replaced by /')
 
-  const provider = query.get('provider') ?? options.providers.keys().next().value ?? 'default'
-  const known = options.providers.get(provider)
-  if (!known) throw new BffError('invalid_request', 'there is no provider of that name')
   const mode = query.get('mode')
   if (mode !== undefined && mode !== 'popup') throw new BffError('invalid_request', 'mode is popup or left out')
-  const params = readLoginParams(query, known.config.loginParams)
+  const provider = query.get('provider') ?? onlyProvider(options)
+  const known = provider === undefined ? undefined : options.providers.get(provider)
+  if (provider !== undefined && !known) throw new BffError('invalid_request', 'there is no provider of that name')
+  // What none of several providers has been chosen for is only looked at: the choice brings it again.
+  const params = readLoginParams(query, known?.config.loginParams ?? loginParams)
   return { returnTo, provider, params, isPopup: mode === 'popup' }
+}
+
+/** The one to whom a login goes that names none; `undefined` where there are several to choose from. */
+export function onlyProvider({ providers }: Pick<LoginOptions, 'providers'>): string | undefined {
+  return providers.size === 1 ? providers.keys().next().value : undefined
+}
+
+/** Lets the visitor choose, each by a link that is this very login with a provider. */
+function askForProvider(
+  reply: FastifyReply,
+  rawQuery: string,
+  wanted: Pick<WantedLogin, 'returnTo' | 'params' | 'isPopup'>,
+  { providers, basePath, pages }: LoginOptions,
+): FastifyReply {
+  // A silent login shows nothing to anybody: it ends as a server's `account_selection_required` does.
+  if (wanted.params['prompt'] === 'none') {
+    return reply.redirect(wanted.isPopup ? `${basePath}/login/done` : wanted.returnTo, 303)
+  }
+  const start = `${basePath}/login${rawQuery === '' ? '?' : `${rawQuery}&`}`
+  const page = pages.chooseProvider(
+    [...providers].map(([name, { config }]) => ({
+      name,
+      issuer: config.issuer,
+      loginUrl: `${start}provider=${encodeURIComponent(name)}`,
+    })),
+  )
+  return reply.code(200).headers(page.headers).send(page.html)
 }
 
 /**
@@ -129,6 +162,7 @@ export async function beginLogin(
     state,
     nonce: nonceOf(transaction),
     codeVerifier: codeVerifierOf(transaction),
+    requiresIss: options.providers.size > 1,
     params: { ...wanted.params },
   })
   if (transaction.returnTo === undefined) {

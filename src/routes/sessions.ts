@@ -7,9 +7,6 @@ import type { SessionManager } from '../session/manager.ts'
 import type { Session } from '../session/session.ts'
 import { deviceOf } from './device.ts'
 
-/** So much of a ref is shown and taken: enough to tell sessions apart, too little to look one up in the store. */
-const SHOWN_REF = 16
-
 export interface SessionsRoutesOptions {
   readonly manager: Pick<SessionManager, 'list' | 'endByRef'>
 }
@@ -20,7 +17,7 @@ export function registerSessions(app: FastifyInstance, options: SessionsRoutesOp
     const sessions = await options.manager.list(session)
     const shown = sessions
       .map((one) => ({
-        ref: one.ref.slice(0, SHOWN_REF),
+        ref: shownRef(one.ref),
         device: deviceOf(one.userAgent),
         createdAt: new Date(one.createdAt).toISOString(),
         lastSeenAt: new Date(one.lastSeenAt).toISOString(),
@@ -37,23 +34,40 @@ export function registerSessions(app: FastifyInstance, options: SessionsRoutesOp
     if (parseQuery(path.query, ['others']).get('others') !== 'true') {
       throw new BffError('invalid_request', 'say others=true, or name one session')
     }
-    const others = (await options.manager.list(session)).filter(({ ref }) => ref !== session.ref)
-    for (const { ref } of others) await options.manager.endByRef(ref, 'revoked_by_user')
-    return reply.send({ ended: others.length })
+    return reply.send({ ended: await endOthers(session, options.manager) })
   })
 
   app.delete<{ Params: { ref: string } }>('/sessions/:ref', async (request, reply) => {
     const session = sessionOf(request.judged)
-    const named = (await options.manager.list(session)).filter(
-      ({ ref }) => ref.slice(0, SHOWN_REF) === request.params.ref,
-    )
-    if (named.length === 0) throw new BffError('not_found', 'the user has no such session')
-    for (const { ref } of named) await options.manager.endByRef(ref, 'revoked_by_user')
-    return reply.send({ ended: named.length })
+    const ended = await endNamed(session, request.params.ref, options.manager)
+    if (ended === 0) throw new BffError('not_found', 'the user has no such session')
+    return reply.send({ ended })
   })
 }
 
-function sessionOf(judged: Judged | null): Session {
+type Sessions = Pick<SessionManager, 'list' | 'endByRef'>
+
+/** Ends all sessions of the user but this one; resolves their number. */
+export async function endOthers(session: Session, manager: Sessions): Promise<number> {
+  const others = (await manager.list(session)).filter(({ ref }) => ref !== session.ref)
+  for (const { ref } of others) await manager.endByRef(ref, 'revoked_by_user')
+  return others.length
+}
+
+/** Ends the user's session of this name, as `shownRef` made it; resolves 0 when there is none. */
+export async function endNamed(session: Session, name: string, manager: Sessions): Promise<number> {
+  const named = (await manager.list(session)).filter(({ ref }) => shownRef(ref) === name)
+  for (const { ref } of named) await manager.endByRef(ref, 'revoked_by_user')
+  return named.length
+}
+
+/** So much of a ref is shown and taken: enough to tell sessions apart, too little to look one up in the store. */
+export function shownRef(ref: string): string {
+  return ref.slice(0, 16)
+}
+
+/** @throws BffError `internal` where the judge has let pass what has none */
+export function sessionOf(judged: Judged | null): Session {
   if (!judged?.session) throw new BffError('internal', 'an endpoint for sessions was reached without one')
   return judged.session
 }

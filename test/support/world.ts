@@ -16,7 +16,8 @@ export type ConfigInput = Record<string, unknown>
 
 export interface WorldOptions {
   /** Laid over the world's configuration, objects member by member; may depend on where things listen. */
-  readonly config?: ConfigInput | ((places: { url: string; issuer: string; upstream: string }) => ConfigInput)
+  readonly config?:
+    ConfigInput | ((places: { url: string; issuer: string; upstream: string }) => ConfigInput | Promise<ConfigInput>)
   readonly provider?: TestProviderOptions
   /** Further gateways beside the first, on the same public address; they need a common store. */
   readonly peers?: number
@@ -154,7 +155,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     ...options.provider,
   })
   const places = { url, issuer: provider.issuer, upstream: upstream.url }
-  const overrides = typeof options.config === 'function' ? options.config(places) : (options.config ?? {})
+  const overrides = typeof options.config === 'function' ? await options.config(places) : (options.config ?? {})
   const world = new World({
     config: Config.parse(merge(baseConfig(places), overrides)),
     provider,

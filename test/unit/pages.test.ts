@@ -16,6 +16,10 @@ const pages = new Pages(config)
 const facts = { code: 'internal', requestId: 'r-1', loginUrl: '/bff/login', retryUrl: undefined } as const
 const every: [string, Page][] = [
   ['sign in', pages.signIn({ loginUrl: '/bff/login?returnTo=%2Fa' })],
+  [
+    'choose provider',
+    pages.chooseProvider([{ name: 'corp', issuer: 'https://id.example', loginUrl: '/bff/login?provider=corp' }]),
+  ],
   ['signed out', pages.signedOut()],
   ['signed in', pages.signedIn()],
   ...failureCodes.map((code): [string, Page] => [code, pages.failure({ ...facts, code, retryUrl: '/a' })]),
@@ -81,6 +85,46 @@ test('the sign-in page goes on by the visitor’s own click, to where the link c
     '<a class="button" href="/bff/login?returnTo=%2Fa&amp;x=&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;">',
   )
   expect(page.html).not.toContain('<script')
+})
+
+describe('the page of one’s sessions', () => {
+  const now = Date.UTC(2026, 10, 22, 12)
+  const other = { ref: 'b', device: 'Firefox on Windows', createdAt: now - 3 * 86_400_000, lastSeenAt: now - 7_200_000 }
+  const mine = { ref: 'a', device: 'Chrome on Linux', createdAt: now - 60_000, lastSeenAt: now, isCurrent: true }
+  const sessions = [mine, { ...other, isCurrent: false }]
+  const page = pages.sessions({ sessions, action: '/bff/your-sessions', logoutUrl: '/bff/logout?t=x', now })
+
+  test('tells when in words, since without script it does not know the time zone', () => {
+    const text = page.html.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ')
+    expect(text).toContain('Chrome on Linux this browser signed in 1 minute ago , last used just now')
+    expect(text).toContain('Firefox on Windows signed in 3 days ago , last used 2 hours ago')
+    expect(page.html).toContain('<time datetime="2026-11-19T12:00:00.000Z">3 days ago</time>')
+  })
+
+  test('ends this one by its own link and others by a form, each with a name for who does not see the line', () => {
+    expect(page.html).toContain('href="/bff/logout?t=x" aria-label="Sign out: Chrome on Linux, signed in 1 minute ago"')
+    expect(page.html).toContain('name="ref" value="b" aria-label="Sign out: Firefox on Windows, signed in 3 days ago"')
+    expect(page.html).toContain('name="others" value="true">Sign out everywhere else</button>')
+    expect(page.html).not.toContain('<script')
+    expect(allowed(page, 'form-action')).toBe("'self'")
+  })
+
+  test('offers no end of others where there are none', () => {
+    const alone = pages.sessions({ sessions: [mine], action: '/bff/your-sessions', logoutUrl: '/bff/logout?t=x', now })
+    expect(alone.html).not.toContain('Sign out everywhere else')
+    expect(alone.html).not.toContain('<form')
+  })
+})
+
+test('the providers to choose from are named as configured, and nothing in a name leaves its place', () => {
+  const { html } = pages.chooseProvider([
+    { name: 'corp', issuer: 'https://id.example/realms/x', loginUrl: '/bff/login?returnTo=%2Fa&provider=corp' },
+    { name: '"><b>', issuer: 'https://other.example', loginUrl: '/bff/login?provider=%22%3E%3Cb%3E' },
+  ])
+  expect(html).toContain(
+    '<a class="choice" href="/bff/login?returnTo=%2Fa&amp;provider=corp"><span>Corp</span><small>id.example</small></a>',
+  )
+  expect(html).not.toContain('<b>')
 })
 
 test('a failure that can be tried again offers the address, and without one the start page', () => {

@@ -20,6 +20,7 @@ import type { Upstream, Waiter } from './upstream.ts'
 
 /** A client that takes no byte for so long is not reading any more. */
 const CLIENT_STALLED_MS = 55_000
+const SMALL_PIECE = 16_384
 /** May be sent again by whoever did not get an answer (RFC 9110 §9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
@@ -154,8 +155,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
 
   onData(chunk: Buffer): boolean {
     if (this.#phase !== 'answering') return false
+    // The first small piece goes as text, byte for byte: Node joins it with the head into one write.
+    const piece = !this.#hasWritten && chunk.length <= SMALL_PIECE ? chunk.toString('latin1') : chunk
     this.#hasWritten = true
-    if (this.#response.write(chunk)) {
+    if (this.#response.write(piece, 'latin1')) {
       if (this.#route.config.timeout.idle !== undefined) this.#timer?.refresh()
       return true
     }

@@ -202,6 +202,22 @@ describe('a request through the proxy', () => {
     expect(valuesOf(answer, 'content-encoding')).toEqual(['gzip'])
   })
 
+  test('bytes of every kind arrive in chunks too, small and large', async () => {
+    const small = Buffer.from(Array.from({ length: 256 }, (_, index) => index))
+    const large = Buffer.alloc(40_000, small)
+    const { port } = await world((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
+      for (const piece of [small, large, small]) {
+        socket.write(`${piece.length.toString(16)}\r\n`)
+        socket.write(piece)
+        socket.write('\r\n')
+      }
+      socket.write('0\r\n\r\n')
+    })
+
+    expect((await exchange(port, get('/api/x'))).body.equals(Buffer.concat([small, large, small]))).toBe(true)
+  })
+
   test('Connection: close of the client is kept although the upstream keeps its own alive', async () => {
     const { port } = await world(
       answerWith('HTTP/1.1 200 OK', 'Connection: keep-alive', 'Keep-Alive: timeout=5', 'Content-Length: 2', '', 'ok'),

@@ -43,6 +43,8 @@ test('an older version neither replaces a newer one nor slips in behind its even
 
   cache.dropBelow(ref, 3)
   expect(cache.get(ref)?.session.version).toBe(3)
+  cache.dropBelow(ref, 4)
+  expect(cache.get(ref)).toBeUndefined()
   const ticket = cache.begin(ref)
   cache.dropBelow(ref, 5)
   cache.finish(ticket, at(4))

@@ -34,11 +34,18 @@ function gate() {
 
 describe('one refresh, whoever asks', () => {
   test('200 requests on one expired session cause one grant and all get the new token (R1, RF-01, RF-03)', async () => {
-    const { resolve, provider } = await signedIn()
+    const { resolve, provider, store } = await signedIn()
+    const acquire = store.acquire.bind(store)
+    let locks = 0
+    store.acquire = (...args) => {
+      locks += 1
+      return acquire(...args)
+    }
 
     const sessions = await Promise.all(Array.from({ length: 200 }, resolve))
 
     expect(provider.asked).toEqual(['refresh-1'])
+    expect(locks).toBe(1)
     expect(new Set(sessions.map(({ tokens }) => tokens.accessToken))).toEqual(new Set(['access-2']))
   })
 
@@ -637,14 +644,14 @@ describe('an outage of the store', () => {
 
   test('outageGrace ends', async () => {
     const { store, manager, cookieValue } = await signedIn('valid', {
-      settings: { outageGrace: 40, cache: { maxEntries: 10, ttl: 0 } },
+      settings: { outageGrace: 1_000, cache: { maxEntries: 10, ttl: 0 } },
     })
     await manager.peek(cookieValue)
     store.get = storeDown
     await manager.resolve(cookieValue, REQUEST)
 
     await expect
-      .poll(() => manager.resolve(cookieValue, REQUEST).catch((error: BffError) => error.code))
+      .poll(() => manager.resolve(cookieValue, REQUEST).catch((error: BffError) => error.code), { timeout: 4_000 })
       .toBe('store_unavailable')
   })
 })

@@ -129,7 +129,7 @@ describe('a handshake', () => {
     expect(upstream.requests).toEqual([])
   })
 
-  test('to nothing is a 404, to somebody without a session what the judge says; nobody is dialled', async () => {
+  test('to nothing is a 404, to somebody without a session a 401; nobody is dialled (PX-12)', async () => {
     const { upstream, port } = await rawWorld()
     using lost = await RawClient.connect(port)
     await lost.send(handshake({}, 'GET /nope HTTP/1.1')).closed()

@@ -10,7 +10,7 @@ import { answerClientError, type FailureOptions, registerErrorHandler, sendFailu
 import { takeFormsAndJson } from './http/form.ts'
 import { Judge, type Judged, type Place } from './http/judge.ts'
 import { Pages } from './http/pages.ts'
-import { RateLimiter } from './http/rate-limit.ts'
+import type { Limiter } from './http/rate-limit.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
 import type { OidcProvider } from './oidc/provider.ts'
 import { Credentials } from './proxy/credentials.ts'
@@ -57,6 +57,8 @@ export interface GatewayOptions {
   readonly manager: SessionManager
   readonly keyRing: KeyRing
   readonly providers: ReadonlyMap<string, ConfiguredProvider>
+  /** Outlives the gateway, whose limits may have changed. */
+  readonly limiter: Limiter
   /** The browser client as an ES module. */
   readonly clientModule: string
   readonly now: () => number
@@ -98,7 +100,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
       requireHeader: config.csrf.requireHeader,
     },
     addresses,
-    limiter: new RateLimiter({ now: options.now }),
+    limiter: options.limiter,
     rateLimits: config.rateLimits,
     loginPath: `${config.basePath}/login`,
     onCsrfRejection: (reason, policy) => {

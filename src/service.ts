@@ -4,6 +4,8 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { differences, takeOver } from './config/running.ts'
 import type { Config, ProviderConfig } from './config/schema.ts'
 import { buildGateway, type ConfiguredProvider, type Gateway } from './gateway.ts'
+import { type Limiter, RateLimiter } from './http/rate-limit.ts'
+import { SharedRateLimiter } from './http/shared-rate-limit.ts'
 import { buildAdmin } from './management/admin.ts'
 import { buildManagement } from './management/management.ts'
 import { Readiness } from './management/readiness.ts'
@@ -44,6 +46,7 @@ export class Service {
   /** One map for the manager through all changes; what is in it changes. */
   readonly #clients = new Map<string, OidcProvider>()
   readonly #manager: SessionManager
+  readonly #limiter: Limiter
   readonly #readiness: Readiness
   readonly #metrics: Metrics
   readonly #audit: Audit
@@ -77,6 +80,7 @@ export class Service {
       now: this.#now,
       ...(options.rereadKeys && { onUnknownKey: options.rereadKeys }),
     })
+    this.#limiter = this.#createLimiter()
     this.#readiness = new Readiness({
       probeStore: () => this.#store.probe(),
       isProviderReady: () => [...this.#clients.values()].every((client) => !client.degraded),
@@ -177,6 +181,7 @@ export class Service {
           return client ? [[name, { client, config: providerConfig }]] : []
         }),
       ),
+      limiter: this.#limiter,
       clientModule: this.#options.clientModule,
       now: this.#now,
     })
@@ -228,6 +233,12 @@ export class Service {
       metrics: this.#metrics,
       now: this.#now,
     })
+  }
+
+  #createLimiter(): Limiter {
+    const own = new RateLimiter({ now: this.#now })
+    if (!(this.#store instanceof RedisStore)) return own
+    return new SharedRateLimiter({ counter: this.#store, keyRing: this.#keyRing, own, log: this.#log })
   }
 
   /** The clients of the configured providers: those that there are, and new ones, which have not been started. */

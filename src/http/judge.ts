@@ -16,7 +16,7 @@ import { isPreflight } from './cors.ts'
 import { type CsrfOptions, csrfFactsOf, isNavigation, judgeCsrf } from './csrf.ts'
 import { checkFraming } from './framing.ts'
 import type { Policy } from './policy.ts'
-import type { Rate, RateLimiter } from './rate-limit.ts'
+import type { Limiter, Rate, RateVerdict } from './rate-limit.ts'
 import { parseRequestTarget, type RequestPath } from './request-path.ts'
 
 /** An endpoint of ours or a route of the table. */
@@ -59,7 +59,7 @@ export interface JudgeOptions<P extends Place> {
   readonly cookies: CookieJar
   readonly csrf: CsrfOptions
   readonly addresses: ClientAddresses
-  readonly limiter: RateLimiter
+  readonly limiter: Limiter
   readonly rateLimits: Readonly<Record<'login' | 'refresh' | 'api', Rate | undefined>>
   readonly loginPath: string
   readonly onCsrfRejection: (reason: string, policy: Policy) => void
@@ -108,7 +108,9 @@ export class Judge<P extends Place> {
     const carriesCookie = looksAtSession && options.cookies.carriesSession(raw)
     const sessionCookie = carriesCookie ? options.cookies.sessionOf(raw) : undefined
     if (carriesCookie && policy.csrf === 'rule') this.#judgeCsrf(raw, method, policy, kind)
-    this.#judgeRate(policy, raw, sessionCookie)
+    const rating = this.#judgeRate(policy, raw, sessionCookie)
+    // Only where a limit is counted elsewhere there is something to wait for.
+    if (rating) await rating
 
     const beginsLogin = policy.session === 'login' && kind === 'request' && method === 'GET' && context.isNavigation
     const session = await this.#judgeSession(policy, sessionCookie, method, beginsLogin)
@@ -140,17 +142,19 @@ export class Judge<P extends Place> {
     throw new BffError('csrf_rejected', `CSRF check failed: ${verdict.reason}`)
   }
 
-  #judgeRate(policy: Policy, raw: IncomingMessage, sessionCookie: string | undefined): void {
+  #judgeRate(policy: Policy, raw: IncomingMessage, sessionCookie: string | undefined): Promise<void> | undefined {
     const kind = policy.rateLimit
     const rate = kind && this.#options.rateLimits[kind]
-    if (!rate) return
+    if (!rate) return undefined
     const { addresses, cookies, limiter } = this.#options
     // A login has no session yet; everything else is its session's where it has one.
     const isPerSession = kind !== 'login' && sessionCookie !== undefined
     const whose = isPerSession ? cookies.refOf(sessionCookie) : addresses.limitKeyOf(raw)
-    if (whose === undefined) return
-    const { allowed, retryAfterSeconds } = limiter.take(`${kind} ${whose}`, rate)
-    if (!allowed) throw new BffError('rate_limited', `more than the ${kind} limit`, { retryAfterSeconds })
+    if (whose === undefined) return undefined
+    const verdict = limiter.take(`${kind} ${whose}`, rate)
+    if (verdict instanceof Promise) return verdict.then((late) => refuseBeyond(late, kind))
+    refuseBeyond(verdict, kind)
+    return undefined
   }
 
   async #judgeSession(
@@ -170,6 +174,11 @@ export class Judge<P extends Place> {
       throw error
     }
   }
+}
+
+/** @throws BffError `rate_limited` */
+function refuseBeyond({ allowed, retryAfterSeconds }: RateVerdict, kind: string): void {
+  if (!allowed) throw new BffError('rate_limited', `more than the ${kind} limit`, { retryAfterSeconds })
 }
 
 function judgeMethod(policy: Policy, method: string): void {

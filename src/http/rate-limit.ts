@@ -1,4 +1,4 @@
-/** How often something may happen: a counter for each key and window, in this process. */
+/** How often something may happen: a counter for each key and window. */
 
 export interface Rate {
   readonly limit: number
@@ -9,6 +9,11 @@ export interface RateVerdict {
   readonly allowed: boolean
   /** Whole seconds until the window ends; at least 1. */
   readonly retryAfterSeconds: number
+}
+
+/** Counts uses; at once, or where the count is kept elsewhere, when that has answered. Never fails. */
+export interface Limiter {
+  take(key: string, rate: Rate): RateVerdict | Promise<RateVerdict>
 }
 
 interface Window {
@@ -24,7 +29,7 @@ const MOST_KEYS = 50_000
  * Counts in windows that begin with a key's first use. Bounded in memory whatever keys come: a flood of addresses
  * pushes out the oldest windows, which only lets their clients begin anew.
  */
-export class RateLimiter {
+export class RateLimiter implements Limiter {
   readonly #now: () => number
   readonly #mostKeys: number
   readonly #windows = new Map<string, Window>()

@@ -120,6 +120,19 @@ local was = redis.call('GET', KEYS[1])
 if was then redis.call('DEL', KEYS[1]) end
 return was`,
   },
+  /** count → allowed?, ms until its window ends · limit, window. A key that would stay for ever begins anew. */
+  sgCount: {
+    numberOfKeys: 1,
+    lua: `
+local left = redis.call('PTTL', KEYS[1])
+if left <= 0 then
+  left = tonumber(ARGV[2])
+  redis.call('SET', KEYS[1], 0, 'PX', left)
+end
+if (tonumber(redis.call('GET', KEYS[1])) or 0) >= tonumber(ARGV[1]) then return { 0, left } end
+redis.call('INCR', KEYS[1])
+return { 1, left }`,
+  },
   /** probe key · value, ttl: a write that needs memory, which leaves nothing */
   sgProbe: {
     numberOfKeys: 1,
@@ -144,5 +157,6 @@ export interface ScriptCommands {
   sgIndexAdd(index: string, ...args: Argument[]): Promise<number>
   sgNote(note: string, ...args: Argument[]): Promise<string | null>
   sgTake(note: string): Promise<string | null>
+  sgCount(count: string, ...args: Argument[]): Promise<[allowed: number, endsInMs: number]>
   sgProbe(key: string, ...args: Argument[]): Promise<number>
 }

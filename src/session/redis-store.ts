@@ -19,6 +19,7 @@ import type {
   SessionStore,
   StoredSession,
   StoreEvent,
+  UseCounter,
 } from './store.ts'
 
 const SCAN_COUNT = 500
@@ -34,7 +35,7 @@ export interface RedisStoreOptions {
   readonly now?: () => number
 }
 
-export class RedisStore implements SessionStore {
+export class RedisStore implements SessionStore, UseCounter {
   readonly instance = randomUUID()
   readonly #prefix: string
   readonly #channel: string
@@ -209,6 +210,14 @@ export class RedisStore implements SessionStore {
 
   async takeNote(key: string): Promise<string | undefined> {
     return (await this.#guard.run('note', () => this.#client.sgTake(this.#prefix + key))) ?? undefined
+  }
+
+  async countUse(key: string, limit: number, windowMs: number): Promise<{ allowed: boolean; endsInMs: number }> {
+    const count = this.#prefix + key
+    const [allowed, endsInMs] = await this.#guard.run('count', () =>
+      this.#client.sgCount(count, limit, whole(windowMs)),
+    )
+    return { allowed: allowed === 1, endsInMs }
   }
 
   publish(event: StoreEvent): void {

@@ -44,6 +44,12 @@ export interface DeleteConditions {
   readonly createdBefore?: number
 }
 
+/** Counts uses for all instances together; a part of stores that they share. */
+export interface UseCounter {
+  /** One use of a key, in a window that begins with its first; a refused one is not counted. Rejects as a store does. */
+  countUse(key: string, limit: number, windowMs: number): Promise<{ allowed: boolean; endsInMs: number }>
+}
+
 /**
  * Every implementation passes `test/support/store-contract.ts`.
  *

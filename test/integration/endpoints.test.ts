@@ -262,7 +262,7 @@ test.each([
     { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', 'sec-fetch-site': 'none', 'sec-purpose': 'prefetch' },
   ],
   ['a program', { accept: '*/*' }],
-])('%s starts no login (AR-09)', async (_name, headers) => {
+])('%s starts no login (AR-09, F2-09)', async (_name, headers) => {
   const world = await start()
 
   const response = await fetch(`${world.url}/bff/login`, { headers, redirect: 'manual' })

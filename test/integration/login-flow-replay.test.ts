@@ -35,7 +35,7 @@ test('a callback that is loaded again in its own browser goes on to the same pag
   expect((await tab.fetch('/api/orders')).status).toBe(200)
 })
 
-test('a callback that is opened twice at once makes one token call, and both end signed in on the same page (CB-02, R49)', async () => {
+test('a callback that is opened twice at once makes one token call, and both end signed in on the same page (CB-02, R49, F2-09)', async () => {
   const world = await start()
   const { browser, tab, callback } = await beforeCallback(world)
   const release = world.provider.hold('/token')

@@ -83,7 +83,7 @@ describe('no token request leaves', () => {
   })
 })
 
-test('unknown parameters such as session_state are ignored (CB-08)', async () => {
+test('unknown parameters such as session_state are ignored (CB-08, LO-14)', async () => {
   const { error } = await attempt(nothing, { response: { session_state: 's', unknown: 'u' } })
   expect(error).toBeUndefined()
 })

@@ -20,7 +20,7 @@ test('a login at a real server ends with checked tokens, claims and the scope as
   expect(provider.count('authorization_code')).toBe(1)
 })
 
-test('a refresh at a real server replaces the rotated refresh token and keeps the person (RF-02, RF-05)', async () => {
+test('a refresh at a real server replaces the rotated refresh token and keeps the person (RF-02, RF-05, F2-07)', async () => {
   await using provider = await startProvider({ redirectUris: [REDIRECT_URI], api: API })
   await using client = new OidcClient(provider.issuer)
   const { tokens, claims } = await login(client, provider)

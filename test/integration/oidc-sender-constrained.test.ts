@@ -167,7 +167,7 @@ describe('mutual TLS', () => {
   })
 
   test.each(['tls_client_auth', 'self_signed_tls_client_auth'] as const)(
-    '%s shows the certificate at the aliases that the metadata names (AS-07)',
+    '%s shows the certificate at the aliases that the metadata names (AS-07, F2-07)',
     async (clientAuthentication) => {
       await using provider = await startScriptedProvider({ tls: server })
       provider.metadata = (document) => ({

@@ -120,7 +120,7 @@ test('the master is killed under load: Sentinel fails over, no session is lost, 
   await manager.close()
 })
 
-test('TLS with a private authority, a client certificate and a server name (R40)', async () => {
+test('TLS with a private authority, a client certificate and a server name (R40, CF-08)', async () => {
   const authority = await createAuthority()
   onTestFinished(() => authority[Symbol.asyncDispose]())
   const server = await authority.issue('redis.internal')

@@ -43,7 +43,7 @@ async function connected(world: World): Promise<Socket> {
   return socket
 }
 
-test('while it drains everything is served, readiness says no, and every answer asks to connect anew (R21)', async () => {
+test('while it drains everything is served, readiness says no, and every answer asks to connect anew (R21, CF-09)', async () => {
   const upstream = await heldUpstream()
   const world = await start(upstream)
   upstream.release()
@@ -62,7 +62,7 @@ test('while it drains everything is served, readiness says no, and every answer 
   expect(endpoint).toMatch(/connection: close/i)
 })
 
-test('a hundred requests in flight are all answered before it stops (R21)', async () => {
+test('a hundred requests in flight are all answered before it stops (R21, CF-09)', async () => {
   const upstream = await heldUpstream()
   const world = await start(upstream)
   const answers = Array.from({ length: 100 }, (_, n) => fetch(`${world.url}/api/${n}`))

@@ -133,7 +133,7 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
   ],
   // Addresses (CF-03, CF-04)
   [
-    'a public URL without TLS',
+    'a public URL without TLS (CF-03)',
     { publicUrl: 'publicUrl: http://app.example.com' },
     '1:12 publicUrl',
     /must begin with https/,
@@ -145,7 +145,7 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     /origin only/,
   ],
   [
-    'an issuer without TLS',
+    'an issuer without TLS (TK-06)',
     { provider: `provider: { issuer: "http://id.example.com", clientId: shop, clientSecret: ${SECRET} }` },
     '2:21 provider.issuer',
     /must begin with https/,
@@ -159,12 +159,17 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     /metadataUrl/,
   ],
   [
-    'http to the authorization server behind a public name',
+    'http to the authorization server behind a public name (TK-06)',
     { provider: provider(`  clientSecret: ${SECRET}\n  backchannelBaseUrl: http://keycloak:8080`) },
     '6:23 provider.backchannelBaseUrl',
     /must begin with https/,
   ],
-  ['a proxy by name', { more: 'trustedProxies: [loopback]' }, '9:18 trustedProxies[0]', /IP address or a network/],
+  [
+    'a proxy by name (CF-04)',
+    { more: 'trustedProxies: [loopback]' },
+    '9:18 trustedProxies[0]',
+    /IP address or a network/,
+  ],
   [
     'a prefix that is too long',
     { more: 'trustedProxies: [10.0.0.0/33]' },
@@ -239,13 +244,13 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     /stands beside clientSecret/,
   ],
   [
-    'a short secret for HS256',
+    'a short secret for HS256 (CF-02)',
     { provider: provider('  clientAuthentication: client_secret_jwt\n  clientSecret: short') },
     '6:17 provider.clientSecret',
     /shorter than the 32 bytes/,
   ],
   [
-    'a parameter that is the gateway’s',
+    'a parameter that is the gateway’s (AR-01, AR-14)',
     { provider: provider(`  clientSecret: ${SECRET}\n  authorizationParams: { response_type: token }`) },
     '6:41 provider.authorizationParams.response_type',
     /always code/,
@@ -329,7 +334,12 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     /F2-05/,
   ],
   // Session and store
-  ['a session key that is none', { more: `session: { keys: [${SECRET}] }` }, '9:19 session.keys[0]', /not 32 bytes/],
+  [
+    'a session key that is none (CF-02)',
+    { more: `session: { keys: [${SECRET}] }` },
+    '9:19 session.keys[0]',
+    /not 32 bytes/,
+  ],
   ['a session key twice', { more: `session: { keys: [${KEY}, ${KEY}] }` }, '9:64 session.keys[1]', /twice/],
   [
     'Redis without session keys',
@@ -367,7 +377,7 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     /routes\[0\], which is login: after a sign-in form/,
   ],
   [
-    'an insecure cookie on the Internet',
+    'an insecure cookie on the Internet (SC-06)',
     { more: 'session: { cookie: { insecure: true } }' },
     '9:32 session.cookie.insecure',
     /loopback/,

@@ -181,7 +181,7 @@ describe('one refresh, whoever asks', () => {
     expect(provider.asked).toHaveLength(1)
   })
 
-  test('a session without a refresh token is served until its access token expires, then needs a login', async () => {
+  test('a session without a refresh token is served until its access token expires, then needs a login (SC-10)', async () => {
     const { manager, provider, now } = managerWorld()
     const { refreshToken: _none, ...tokens } = provider.issue()
     const { cookieValue } = await manager.create({ provider: 'default', result: { ...provider.login(), tokens } })

@@ -136,6 +136,20 @@ describe('a callback', () => {
     expect(scripted.server.calls('token')).toBe(0)
   })
 
+  test('that another browser has used is refused also in one that is signed in itself (CB-01)', async () => {
+    const scripted = await start()
+    const [tab, other] = [await scripted.visitor(), await scripted.visitor()]
+    await scripted.signIn(other, { sub: 'bob' })
+    const callback = scripted.server.authorize(await scripted.begin(tab, '?returnTo=%2Fprivate'))
+    await tab.navigate(callback, { from: scripted.server.origin })
+
+    const page = await other.navigate(callback, { from: scripted.server.origin })
+
+    expect(page.status).toBe(400)
+    expect(page.hops).toHaveLength(1)
+    expect(await apiStatus(other, scripted)).toBe(200)
+  })
+
   test('that is posted where nobody asked for a post is refused without a token request (CB-09)', async () => {
     const scripted = await start()
     const tab = await scripted.visitor()

@@ -5,7 +5,7 @@ import type { CustomFetchOptions } from 'openid-client'
 const BODYLESS = new Set([204, 205, 304])
 
 /** What is called, as a label of metrics and in log lines. */
-export type ProviderEndpoint = 'metadata' | 'jwks' | 'token' | 'par' | 'userinfo' | 'revocation'
+export type ProviderEndpoint = 'metadata' | 'jwks' | 'token' | 'par' | 'userinfo' | 'revocation' | 'introspection'
 
 export interface ExchangeOptions {
   /** From the call to the last byte of the body; default the back channel's. */

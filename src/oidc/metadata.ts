@@ -27,8 +27,12 @@ const OTHER_ENDPOINTS = [
 /** Metadata that has passed `checkMetadata`. */
 export type CheckedMetadata = ServerMetadata & Readonly<Record<(typeof REQUIRED_ENDPOINTS)[number], string>>
 
+/** Of a provider's configuration; of an issuer at which we are no client there is the name only. */
+export type MetadataConfig = Pick<ProviderConfig, 'issuer'> &
+  Partial<Pick<ProviderConfig, 'metadataUrl' | 'metadata' | 'allowedTenants' | 'clientAuthentication' | 'profile'>>
+
 export interface MetadataOptions {
-  readonly config: ProviderConfig
+  readonly config: MetadataConfig
   readonly backChannel: Pick<BackChannel, 'exchange' | 'isFailing'>
   readonly log: Log
   readonly now: () => number
@@ -157,7 +161,7 @@ export class Metadata {
 }
 
 /** The addresses to try: the configured one, or OpenID Connect Discovery §4 and then RFC 8414 §3.1. */
-export function metadataUrls(config: Pick<ProviderConfig, 'issuer' | 'metadataUrl'>): string[] {
+export function metadataUrls(config: Pick<MetadataConfig, 'issuer' | 'metadataUrl'>): string[] {
   if (config.metadataUrl !== undefined) return [config.metadataUrl]
   const issuer = new URL(config.issuer)
   const path = issuer.pathname.replace(/\/$/, '')
@@ -171,7 +175,7 @@ export function metadataUrls(config: Pick<ProviderConfig, 'issuer' | 'metadataUr
  * @returns the document as it came, or an error with what is wrong with it: then none of it is used
  * @throws BffError `provider_unavailable`
  */
-export function checkMetadata(document: Record<string, unknown>, config: ProviderConfig): CheckedMetadata {
+export function checkMetadata(document: Record<string, unknown>, config: MetadataConfig): CheckedMetadata {
   const refuse = (reason: string): never => {
     throw new BffError('provider_unavailable', `metadata: ${reason}`)
   }
@@ -200,8 +204,9 @@ export function checkMetadata(document: Record<string, unknown>, config: Provide
     for (const [name, value] of Object.entries(aliases)) check(`mtls_endpoint_aliases.${name}`, value)
   }
   const methods = document['token_endpoint_auth_methods_supported']
-  if (Array.isArray(methods) && !methods.includes(config.clientAuthentication)) {
-    refuse(`the provider does not list ${config.clientAuthentication} in token_endpoint_auth_methods_supported`)
+  const { clientAuthentication: method } = config
+  if (method !== undefined && Array.isArray(methods) && !methods.includes(method)) {
+    refuse(`the provider does not list ${method} in token_endpoint_auth_methods_supported`)
   }
   if (config.profile === 'fapi2') checkFapi(document, refuse)
   // The issuer and the endpoints have just been checked; the library judges the members that it reads.
@@ -223,7 +228,7 @@ export function namesItsIssuer(metadata: CheckedMetadata, config: Pick<ProviderC
 }
 
 /** Entra's multi-tenant endpoints publish `https://…/{tenantid}/v2.0`; it stands for tenants that the operator named. */
-function isTenantTemplate(issuer: unknown, config: ProviderConfig): boolean {
+function isTenantTemplate(issuer: unknown, config: MetadataConfig): boolean {
   if (typeof issuer !== 'string' || !issuer.includes('{tenantid}') || !config.allowedTenants?.length) return false
   const [before = '', after = ''] = issuer.split('{tenantid}')
   const tenant = config.issuer.slice(before.length, config.issuer.length - after.length)

@@ -4,12 +4,15 @@ import type { ProviderConfig } from '../config/schema.ts'
 import { BffError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { checkIntrospection, isSignedJwt, verifyAccessToken } from './access-token.ts'
+import type { BearerRule, BearerToken } from './access-token.ts'
 import { authorizationUrl } from './authorization-request.ts'
 import type { AuthorizationRequest } from './authorization-request.ts'
 import { exchangeCode } from './code-grant.ts'
 import type { LoginExpectations, LoginResult } from './code-grant.ts'
 import { Connection } from './connection.ts'
 import { endSessionUrl } from './end-session.ts'
+import { introspect } from './introspection.ts'
 import type { VerifiedJwt } from './issuer-keys.ts'
 import { checkLogoutToken } from './logout-token.ts'
 import type { LogoutToken } from './logout-token.ts'
@@ -126,6 +129,20 @@ export class OidcProvider {
       throw new BffError('invalid_request', 'logout token: it is not signed by the provider as ID tokens are')
     }
     return checkLogoutToken(token, rules)
+  }
+
+  /**
+   * A token that an app brought along: a JWT is verified with the provider's keys, an opaque one is introspected.
+   *
+   * @throws BffError `login_required` with the failed check as detail; `provider_unavailable` where it cannot be told
+   */
+  async verifyAccessToken(token: string, rule: BearerRule): Promise<BearerToken> {
+    const connection = this.#connection
+    const { clientId, clockTolerance } = connection.config
+    const rules = { ...rule, clientIds: [clientId], clockToleranceMs: clockTolerance, now: connection.now }
+    const metadata = await connection.metadata.get()
+    if (isSignedJwt(token)) return await verifyAccessToken(token, rules, connection.issuerKeys(metadata))
+    return checkIntrospection(token, await introspect(connection, metadata, token), rules)
   }
 
   /** The public half of this client's keys, for `jwks.json`. */

@@ -108,6 +108,8 @@ export class ScriptedProvider implements AsyncDisposable {
   tokenResponse: (body: Claims, form: URLSearchParams) => Claims = (body) => body
   /** What the UserInfo endpoint answers. */
   userinfo: (sub: string) => Claims | string = (sub) => ({ sub, email: `${sub}@example.com` })
+  /** Last word on what the introspection endpoint answers (RFC 7662). */
+  introspection: (answer: Claims, token: string) => Claims = (answer) => answer
   /** Whether authorization responses carry `iss` (RFC 9207), and metadata says so. */
   sendsIss = true
   /** Seconds by which this server's clock is ahead. */
@@ -343,8 +345,10 @@ export class ScriptedProvider implements AsyncDisposable {
       case 'revocation':
         this.#revoked.push(form.get('token') ?? '')
         return { status: 200, body: {} }
-      case 'introspection':
-        return { status: 200, body: { active: this.#accessTokens.has(form.get('token') ?? '') } }
+      case 'introspection': {
+        const token = form.get('token') ?? ''
+        return { status: 200, body: this.introspection({ active: this.#accessTokens.has(token) }, token) }
+      }
       case 'token':
         return await this.#grant(form, request.headers['dpop'] !== undefined)
     }

@@ -81,8 +81,9 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
       this.#reply.hijack()
       return
     }
-    // A pipelined request's answer has no socket yet and would never hear that it closed.
-    this.#closing = this.#response.socket ? this.#response : this.#request.socket
+    // A pipelined request's answer has no socket yet and would never hear that it closed. As many as a client
+    // pipelines may listen to it at once.
+    this.#closing = this.#response.socket ? this.#response : this.#request.socket.setMaxListeners(0)
     this.#closing.on('close', this.#onClose)
     this.#upstream.enter(this)
   }

@@ -138,6 +138,19 @@ describe('a request through the proxy', () => {
     }
   })
 
+  test('an upgrade to something else is served as the request that it is also where Node hands it over', async () => {
+    const { upstream, port } = await world(undefined, {}, { everyUpgrade: true })
+    using client = await RawClient.connect(port)
+
+    await client
+      .send(get('/api/x', 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAM'))
+      .closed()
+
+    expect(client.answers().map(statusOf)).toEqual([200])
+    expect(valuesOf(client.answers()[0]!, 'connection')).toEqual(['close'])
+    expect(upstream.requests).toHaveLength(1)
+  })
+
   test('Upgrade: h2c without its settings is refused', async () => {
     const { upstream, port } = await world()
 

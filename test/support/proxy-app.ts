@@ -40,6 +40,8 @@ export interface ProxyAppOptions {
   readonly credentials?: ProxyOptions['credentials']
   /** What the judge finds instead, where it and the router are to disagree. */
   readonly misjudge?: (judged: Judged<Route>, routes: RouteTable) => Judged<Route>
+  /** As on a Node that hands every upgrade over, whatever it is to (before 24.9). */
+  readonly everyUpgrade?: boolean
   /** Thrown by the judge, for every request. */
   readonly refuse?: BffError
   readonly now?: () => number
@@ -74,7 +76,7 @@ export class ProxyApp implements AsyncDisposable {
     }
     this.#session = options.session === undefined ? sessionOf({}) : options.session
     this.streams = new OpenStreams({ manager })
-    this.app = fastify({ http: { shouldUpgradeCallback: takesUpgrade } })
+    this.app = fastify({ http: options.everyUpgrade ? {} : { shouldUpgradeCallback: takesUpgrade } })
     acceptUpgrades(this.app)
     this.app.decorateRequest('judged', null)
     this.app.setErrorHandler((error, _request, reply) => {

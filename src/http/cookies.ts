@@ -87,11 +87,6 @@ export class CookieJar {
     return values.length === 1 && SESSION_VALUE.test(values[0] ?? '') ? values[0] : undefined
   }
 
-  /** Whether the request carries a cookie that could open a session; any other request is anonymous (contract §7). */
-  carriesSession(raw: CarriesCookies): boolean {
-    return this.sessionOf(raw) !== undefined
-  }
-
   /** The public handle of the session with this cookie value: base64url of SHA-256 (contract §8). */
   refOf(value: string): string {
     return hash('sha256', value, 'base64url')

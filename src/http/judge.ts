@@ -105,19 +105,17 @@ export class Judge<P extends Place> {
     if (preflight) return { ...context, verdict: 'preflight', session: null, sessionCookie: undefined }
 
     const looksAtSession = policy.kind === 'endpoint' || policy.session !== 'none'
-    const carriesCookie = looksAtSession && options.cookies.carriesSession(raw)
-    const sessionCookie = carriesCookie ? options.cookies.sessionOf(raw) : undefined
-    if (carriesCookie && policy.csrf === 'rule') this.#judgeCsrf(raw, method, policy, kind)
+    const sessionCookie = looksAtSession ? options.cookies.sessionOf(raw) : undefined
+    if (sessionCookie !== undefined && policy.csrf === 'rule') this.#judgeCsrf(raw, method, policy, kind)
     const rating = this.#judgeRate(policy, raw, sessionCookie)
     // Only where a limit is counted elsewhere there is something to wait for.
     if (rating) await rating
 
     const beginsLogin = policy.session === 'login' && kind === 'request' && method === 'GET' && context.isNavigation
-    const session = await this.#judgeSession(policy, sessionCookie, method, beginsLogin)
+    const session = await this.#judgeSession(policy, raw, sessionCookie, beginsLogin)
     if (!session && beginsLogin) return { ...context, verdict: 'login', session: null, sessionCookie }
     if (!session && (policy.session === 'required' || policy.session === 'login')) {
-      const why = carriesCookie ? 'the session cookie is malformed or doubled' : 'the request has no session cookie'
-      throw new BffError('login_required', why)
+      throw new BffError('login_required', 'the request has no session cookie, or a malformed or doubled one')
     }
     judgeAccess(policy, session, { loginPath: options.loginPath, now: options.now() })
     judgeSize(policy, raw)
@@ -159,13 +157,15 @@ export class Judge<P extends Place> {
 
   async #judgeSession(
     policy: Policy,
+    raw: IncomingMessage,
     sessionCookie: string | undefined,
-    method: string,
     beginsLogin: boolean,
   ): Promise<Session | null> {
     if (policy.session === 'none' || sessionCookie === undefined) return null
     const { sessions } = this.#options
-    const options = { slides: policy.slides, token: policy.needsToken, safeMethod: SAFE.has(method) }
+    // Polling says of itself that nobody sits there.
+    const slides = policy.slides && raw.headers['sidegate-background'] !== '1'
+    const options = { slides, token: policy.needsToken, safeMethod: SAFE.has(raw.method ?? '') }
     try {
       return sessions.tryResolve(sessionCookie, options) ?? (await sessions.resolve(sessionCookie, options))
     } catch (error) {

@@ -117,8 +117,18 @@ test('a session has at most eight event streams', async () => {
   expect(await world.metric('sidegate_open_streams{kind="events"}')).toBe(8)
 })
 
-test('asking for the session or the user never keeps it alive, a call of the app does (SC-09, SC-11)', async () => {
-  const world = await start({ config: { session: { idleTimeout: '30m' } }, provider: { accessTokenSeconds: 7_200 } })
+test('asking for the session, polling and what says that nobody is there never keep it alive, a call of the app does (SC-09, SC-11)', async () => {
+  const world = await start({
+    provider: { accessTokenSeconds: 7_200 },
+    config: ({ upstream }) => ({
+      session: { idleTimeout: '30m' },
+      routes: [
+        { path: '/api', upstream },
+        { path: '/polled', upstream, slides: false },
+        { path: '/', upstream, session: 'none' },
+      ],
+    }),
+  })
   const { tab } = await world.signedIn()
   const idle = async () => ((await tab.fetch('/bff/session')).json() as SessionBody).idleExpiresInSeconds
 
@@ -127,7 +137,12 @@ test('asking for the session or the user never keeps it alive, a call of the app
   const asked = await idle()
   await tab.fetch('/api/orders')
   const used = await idle()
+  world.clock.advance(10 * 60_000)
+  await tab.fetch('/api/orders', { headers: { 'sidegate-background': '1' } })
+  await tab.fetch('/polled/orders')
+  const polled = await idle()
 
+  expect(polled).toBeLessThanOrEqual(1_200)
   expect(asked).toBeLessThanOrEqual(600)
   expect(used).toBeGreaterThan(1_790)
 })

@@ -13,6 +13,8 @@ const POLL_MS = 60_000
 const GUARD_MS = 60_000
 /** A page that leaves is gone by then; otherwise the visitor has stayed. */
 const LEAVE_MS = 5_000
+/** So long a cookie may take that was sent as its session's predecessor ended. */
+const ARRIVAL_MS = 2_000
 
 export function createClient(options: ClientOptions = {}): Client {
   const base = new URL(options.base ?? ownBase(), location.href).pathname.replace(/\/*$/, '/')
@@ -98,8 +100,9 @@ export function createClient(options: ClientOptions = {}): Client {
       on('expiring', (data: object) => known && tellAll({ type: 'expiring', session: known, ...data }))
       on('ended', ({ reason }: { reason: string }) => {
         close()
-        // Perhaps another sign-in has taken its place: what counts is what is there now.
-        void look(reason)
+        // Another sign-in has taken its place, and the answer that brings its cookie may still be on its way.
+        // What counts is what is there then.
+        setTimeout(() => void look(reason), reason === 'replaced' ? ARRIVAL_MS : 0)
       })
       // Refused and not tried again by the browser: the poll looks after it.
       source.addEventListener('error', () => source.readyState === EventSource.CLOSED && close())

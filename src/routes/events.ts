@@ -99,15 +99,19 @@ class EventStream {
   }
 
   start(): void {
-    const { ref } = this.#session
+    const { ref, expiresAt } = this.#session
     this.#streams.add(ref, this.#close)
     this.#options.metrics.openStreams.inc({ kind: 'events' })
-    this.#unsubscribe = this.#options.manager.onSessionEvent(ref, (event) => {
-      if (event.type === 'refreshed') return void this.#sendSession('refreshed')
-      if (event.type !== 'ended') return
-      this.#send('ended', { reason: event.reason })
-      this.#finish()
-    })
+    this.#unsubscribe = this.#options.manager.onSessionEvent(
+      ref,
+      (event) => {
+        if (event.type === 'refreshed') return void this.#sendSession('refreshed')
+        if (event.type !== 'ended') return
+        this.#send('ended', { reason: event.reason })
+        this.#finish()
+      },
+      expiresAt,
+    )
     this.#out.on('close', () => this.#release())
     this.#heartbeat = setInterval(() => this.#write(': still here\n\n'), HEARTBEAT_MS).unref()
     this.#send('session', describeSession(this.#session, this.#sessionCookie, this.#options))

@@ -8,21 +8,25 @@ import { CookieJar } from './http/cookies.ts'
 import { corsHeaders, preflightHeaders } from './http/cors.ts'
 import { answerClientError, type FailureOptions, registerErrorHandler, sendFailure } from './http/error-handler.ts'
 import { takeFormsAndJson } from './http/form.ts'
-import { Judge, type Judged, type Place } from './http/judge.ts'
+import { Judge, type Judged, type JudgeOptions, type Place } from './http/judge.ts'
 import { Pages } from './http/pages.ts'
 import type { Limiter } from './http/rate-limit.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
+import { BearerTokens } from './oidc/bearer-tokens.ts'
 import type { OidcProvider } from './oidc/provider.ts'
 import { Credentials } from './proxy/credentials.ts'
 import { OpenStreams } from './proxy/open-streams.ts'
-import { registerProxy } from './proxy/proxy.ts'
-import { RouteTable } from './proxy/route-table.ts'
+import { ownerOf, registerProxy } from './proxy/proxy.ts'
+import { identityFields } from './proxy/request-headers.ts'
+import type { ProxiedRoute } from './proxy/proxied-route.ts'
+import { type Route, RouteTable } from './proxy/route-table.ts'
 import { registerSpa } from './proxy/spa.ts'
 import { Upstreams } from './proxy/upstream.ts'
 import { acceptUpgrades, isHandshake } from './proxy/websocket.ts'
 import { registerCallback } from './routes/callback.ts'
 import { EndpointTable } from './routes/endpoints.ts'
 import { EventStreams, registerEvents } from './routes/events.ts'
+import { ForwardAuth } from './routes/forward-auth.ts'
 import { beginLogin, type LoginOptions, type LoginProvider, onlyProvider, registerLogin } from './routes/login.ts'
 import { registerLogout } from './routes/logout.ts'
 import { registerProviderLogout } from './routes/provider-logout.ts'
@@ -67,6 +71,8 @@ export interface GatewayOptions {
 /** A gateway for one configuration, and what a shutdown has to do with it. */
 export interface Gateway {
   readonly app: FastifyInstance
+  /** For the listener of that name. */
+  readonly forwardAuth: ForwardAuth
   /** From now on every answer asks its client to connect anew, so that load balancers move on. */
   drain(): void
   /** Ends event streams and closes WebSockets with 1001: they would keep a shutdown waiting for ever. */
@@ -89,11 +95,20 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     config.responseMode.startsWith('form_post'),
   )
   const endpoints = new EndpointTable({ basePath: config.basePath, takesFormPost })
-  const judge = new Judge<Place>({
+  const bearers = new BearerTokens({
+    rules: config.routes.flatMap(({ bearer }) => bearer ?? []),
+    providers: [...options.providers.values()].map(({ client }) => client),
+    log,
+    metrics,
+    now: options.now,
+  })
+  app.addHook('onClose', () => bearers.close())
+  const judgeOptions: JudgeOptions<Place> = {
     publicUrl,
     match: (path, method) => (endpoints.covers(path.path) ? endpoints.match(path.path, method) : routes.match(path)),
     sessions: options.manager,
     cookies,
+    bearers,
     csrf: {
       publicOrigin: publicUrl.origin,
       corsOrigins: config.cors.origins,
@@ -108,7 +123,8 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
       options.audit.record('csrf.rejected', { reason, route: policy.name })
     },
     now: options.now,
-  })
+  }
+  const judge = new Judge(judgeOptions)
 
   registerErrorHandler(app, failures)
   const loginOptions = loginOptionsOf(options, { cookies, pages, publicUrl })
@@ -119,21 +135,30 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   await app.register(async (scope) => registerEndpoints(scope, options, loginOptions, streams), {
     prefix: config.basePath,
   })
-  const proxyStreams = new OpenStreams({ manager: options.manager, metrics })
-  await registerProxy(app, {
+  const proxyStreams = new OpenStreams({ manager: options.manager, metrics, now: options.now })
+  const credentials = new Credentials({ routeTokens: options.manager.routeTokens, now: options.now })
+  const proxied = await registerProxy(app, {
     config,
     cookies,
     routes,
     addresses,
     upstreams: new Upstreams(options.now),
     streams: proxyStreams,
-    credentials: new Credentials({ routeTokens: options.manager.routeTokens, now: options.now }),
+    credentials,
     metrics,
   })
   await registerSpa(app, { routes, security: failures.security, log, now: options.now })
   await app.ready()
   return {
     app,
+    forwardAuth: new ForwardAuth({
+      // Our own endpoints are the public listener's: a proxy sends them there, and asks nobody.
+      judge: new Judge({ ...judgeOptions, match: (path) => routes.match(path) }),
+      addresses,
+      failures,
+      corsOrigins: config.cors.origins,
+      fieldsFor: (judged, method) => forwardedFields(judged, method, proxied, credentials),
+    }),
     drain: () => {
       state.isDraining = true
     },
@@ -142,6 +167,22 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
       proxyStreams.closeAll()
     },
   }
+}
+
+/** What an application behind another proxy gets of us: the same token and identity as through our own. */
+async function forwardedFields(
+  judged: Judged,
+  method: string,
+  proxied: ReadonlyMap<Route, ProxiedRoute>,
+  credentials: Credentials,
+): Promise<readonly string[]> {
+  const { place, session, path } = judged
+  const found = [...proxied].find(([route]) => route === place)
+  if (!found || !session) return []
+  const [route, { upstream }] = found
+  const url = upstream.address.origin + route.target(path.path)
+  const identity = identityFields(Object.entries(route.config.identityHeaders ?? {}), session)
+  return [...(await credentials.for(route, ownerOf(judged), { method, url })), ...identity]
 }
 
 function createApp({ log }: GatewayOptions, failures: FailureOptions): FastifyInstance {

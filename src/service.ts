@@ -11,6 +11,7 @@ import { buildManagement } from './management/management.ts'
 import { Readiness } from './management/readiness.ts'
 import { OidcProvider } from './oidc/provider.ts'
 import { checkCertificate, PublicListener } from './public-listener.ts'
+import { buildForwardAuth } from './routes/forward-auth.ts'
 import { KeyRing } from './session/key-ring.ts'
 import { SessionManager } from './session/manager.ts'
 import { MemoryStore } from './session/memory-store.ts'
@@ -35,6 +36,7 @@ export interface ServiceAddresses {
   readonly public: string
   readonly management: string
   readonly admin: string | undefined
+  readonly forwardAuth: string | undefined
 }
 
 export class Service {
@@ -52,6 +54,8 @@ export class Service {
   readonly #audit: Audit
   #config: Config
   #listener: PublicListener | undefined
+  #gateway: Gateway | undefined
+  #forwardAuth: FastifyInstance | undefined
   #updating: Promise<unknown> = Promise.resolve()
   #management: FastifyInstance | undefined
   #admin: FastifyInstance | undefined
@@ -94,21 +98,33 @@ export class Service {
 
   /** Listens on everything that is configured and begins to look for the providers. */
   async listen(): Promise<ServiceAddresses> {
-    const { listen, management, admin } = this.#config
+    const { listen, management, admin, forwardAuth } = this.#config
     this.#listener = new PublicListener(listen, this.#log)
     for (const client of this.#clients.values()) client.start()
-    await this.#listener.use(await this.#build(this.#config, this.#clients))
+    const gateway = await this.#build(this.#config, this.#clients)
+    this.#gateway = gateway
+    await this.#listener.use(gateway)
     this.#management = buildManagement({ metrics: this.#metrics, readiness: this.#readiness })
     await this.#management.listen({ host: management.host, port: management.port })
     if (admin) {
       this.#admin = this.#createAdmin()
       await this.#admin.listen(admin.socket ? { path: admin.socket } : { host: admin.host, port: admin.port })
     }
+    if (forwardAuth) {
+      this.#forwardAuth = buildForwardAuth({
+        current: () => (this.#gateway ?? gateway).forwardAuth,
+        maxHeaderSize: listen.maxHeaderSize,
+        log: this.#log,
+        metrics: this.#metrics,
+      })
+      await this.#forwardAuth.listen(forwardAuth)
+    }
     await this.#listener.listen(listen)
     return {
       public: this.#listener.address,
       management: addressOf(this.#management),
       admin: this.#admin && addressOf(this.#admin),
+      forwardAuth: this.#forwardAuth && addressOf(this.#forwardAuth),
     }
   }
 
@@ -161,6 +177,7 @@ export class Service {
       else client.start()
       this.#clients.set(name, client)
     }
+    this.#gateway = gateway
     const replaced = listener.use(gateway)
     void replaced.then(() => {
       for (const [, client] of dismissed) client.close()
@@ -208,6 +225,7 @@ export class Service {
   async #stop(): Promise<void> {
     await this.#updating
     await this.#listener?.close(this.#config.shutdown.grace)
+    await this.#forwardAuth?.close()
     await this.#management?.close()
     await this.#admin?.close()
     for (const client of this.#clients.values()) client.close()

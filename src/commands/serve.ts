@@ -100,6 +100,7 @@ function announce({ config, addresses }: RunningGateway): void {
     listen: addresses.public,
     management: addresses.management,
     ...(addresses.admin !== undefined && { admin: addresses.admin }),
+    ...(addresses.forwardAuth !== undefined && { forwardAuth: addresses.forwardAuth }),
     store: config.store.redis ? 'redis' : 'memory',
     routes: config.routes.map(({ path }) => path),
     redirectUri: `${base}/callback`,

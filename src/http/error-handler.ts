@@ -72,20 +72,22 @@ export function registerErrorHandler(app: FastifyInstance, options: FailureOptio
 /**
  * Answers with problem+json (RFC 9457), or with a page where a person looks, and logs the detail. Also what
  * `frameworkErrors` of Fastify's constructor calls.
+ *
+ * @param asked what the client asked for, where that is not this request but one that a proxy describes
  */
 export function sendFailure(
   thrown: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
   options: FailureOptions,
+  asked: { readonly method: string; readonly target: string | undefined } = {
+    method: request.method,
+    target: request.raw.url,
+  },
 ): FastifyReply {
   const error = failureOf(thrown)
   logFailure(request.log, error)
-  const answer = describe(
-    error,
-    { requestId: request.id, method: request.method, target: request.raw.url, headers: request.headers },
-    options,
-  )
+  const answer = describe(error, { ...asked, requestId: request.id, headers: request.headers }, options)
   for (const [name, value] of Object.entries(answer.headers)) {
     // The callback has asked for a stricter policy than ours (CB-10).
     if (name !== 'referrer-policy' || !reply.hasHeader(name)) reply.header(name, value)

@@ -5,8 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Config } from '../config/schema.ts'
 import { BffError } from '../errors.ts'
-import { claimTexts } from '../session/claims.ts'
-import type { Session } from '../session/session.ts'
+import { type ClaimSource, claimTexts } from '../session/claims.ts'
 import { foldName, isReservedUpwards, namedByConnection } from './field-names.ts'
 import type { Route } from './route-table.ts'
 
@@ -20,7 +19,8 @@ export interface IncomingFields {
 
 /** What the gateway knows of a request besides its fields. */
 export interface RequestFacts {
-  readonly session: Session | null
+  /** Whose claims the identity headers show. */
+  readonly session: ClaimSource | null
   /** For `X-Request-Id`. */
   readonly requestId: string
   /** The whole `X-Forwarded-For`: what a trusted proxy said, then the peer. */
@@ -134,14 +134,7 @@ export class RequestHeaders {
     const own = `${incoming.httpVersion} ${this.#pseudonym}`
     fields.push('via', via === '' ? own : `${via}, ${own}`)
     fields.push('x-forwarded-for', facts.forwardedFor, ...this.#fixed, 'x-request-id', facts.requestId)
-    if (facts.session) {
-      for (const [name, claim] of this.#identity) {
-        const value = identityValue(claimTexts(facts.session, claim))
-        if (value.length > LONGEST_IDENTITY)
-          throw new BffError('forbidden', `the claim for ${name} is too long for a header field`)
-        if (value !== '') fields.push(name, value)
-      }
-    }
+    if (facts.session) fields.push(...identityFields(this.#identity, facts.session))
     fields.push(...facts.credentials)
   }
 
@@ -162,6 +155,22 @@ function namesPseudonym(via: string, pseudonym: string): boolean {
     const [, receivedBy = ''] = element.trim().split(/[ \t]+/)
     return receivedBy.toLowerCase() === pseudonym
   })
+}
+
+/**
+ * What a session says of its user, as header fields, names and values in turn. A claim that is missing has none.
+ *
+ * @throws BffError `forbidden` for a claim that is too long
+ */
+export function identityFields(headers: Iterable<readonly [name: string, claim: string]>, session: ClaimSource): string[] {
+  const fields: string[] = []
+  for (const [name, claim] of headers) {
+    const value = identityValue(claimTexts(session, claim))
+    if (value.length > LONGEST_IDENTITY)
+      throw new BffError('forbidden', `the claim for ${name} is too long for a header field`)
+    if (value !== '') fields.push(name, value)
+  }
+  return fields
 }
 
 /** One value per element; `%` and the comma are encoded too, so that no two different claims read the same. */

@@ -30,6 +30,7 @@ export interface Instance {
   readonly address: string
   readonly managementUrl: string
   readonly adminUrl: string | undefined
+  readonly forwardAuthUrl: string | undefined
 }
 
 export class World implements AsyncDisposable {
@@ -186,6 +187,7 @@ async function addInstance(world: World, index: number): Promise<void> {
     address: addresses.public,
     managementUrl: addresses.management,
     adminUrl: addresses.admin,
+    forwardAuthUrl: addresses.forwardAuth,
   })
   await until(async () => {
     const body = await (await fetch(`${addresses.management}/readyz`)).text()

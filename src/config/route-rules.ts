@@ -1,4 +1,5 @@
 /** What the keys of a route mean to each other, and the routes among themselves. */
+import { isProtected } from './network.ts'
 import { checkPair } from './rules.ts'
 import { checkParameters, providerEntries } from './provider-rules.ts'
 import type { ConfigPath, Report } from './problem.ts'
@@ -49,6 +50,7 @@ export function checkRoutes(config: ConfigValues, report: Report): void {
       )
     }
     checkTarget(route, path, report)
+    checkBearer(route, path, report)
     checkAccess(route, path, report)
     checkHeaders(route, path, config, report)
   }
@@ -77,14 +79,24 @@ function checkTarget(route: RouteConfig, path: ConfigPath, report: Report): void
   checkPair(route.tls, [...path, 'tls'], report)
 }
 
+function checkBearer({ bearer, token }: RouteConfig, path: ConfigPath, report: Report): void {
+  if (!bearer) return
+  if (!isProtected(bearer.issuer))
+    report([...path, 'bearer', 'issuer'], 'must begin with https://; http:// is for a loopback address only')
+  // An app's token would be sent where the upstream expects the gateway's.
+  if (typeof token === 'object' && 'clientCredentials' in token)
+    report(
+      [...path, 'bearer'],
+      'sends the app’s own token up, and token: { clientCredentials } the gateway’s: write two routes',
+    )
+}
+
 function checkAccess(route: RouteConfig, path: ConfigPath, report: Report): void {
   if (route.session === 'none') {
-    for (const key of ['acr', 'maxAge', 'identityHeaders'] as const) {
-      if (route[key] !== undefined)
-        report([...path, key], 'needs a session, and session: none does not look for one: write session: required')
+    for (const key of ['allow', 'acr', 'maxAge', 'identityHeaders'] as const) {
+      if (route[key] !== undefined && !route.bearer)
+        report([...path, key], 'needs a user, and session: none does not look for one: write session: required')
     }
-    if (route.allow !== undefined && !route.bearer)
-      report([...path, 'allow'], 'needs a user, and session: none does not look for one: write session: required')
     const needsSession =
       route.token !== undefined &&
       route.token !== 'none' &&

@@ -1,5 +1,6 @@
 /** Who may pass a route: claims, authentication context and age of the authentication (RFC 9470). */
 import { BffError } from '../errors.ts'
+import type { BearerToken } from '../oidc/access-token.ts'
 import { claimTexts } from '../session/claims.ts'
 import type { Session } from '../session/session.ts'
 import type { Policy } from './policy.ts'
@@ -16,35 +17,47 @@ interface AccessOptions {
  *
  * @throws BffError `forbidden`; `step_up_required` with `acr_values`, `max_age` and a ready `loginUrl`
  */
-export function judgeAccess(policy: Policy, session: Session | null, options: AccessOptions): void {
+export function judgeAccess(policy: Policy, user: Session | BearerToken | null, options: AccessOptions): void {
   if (!policy.allow && !policy.acr && policy.maxAgeMs === undefined) return
-  if (!session) throw new BffError('login_required', 'the route has access rules and the request has no session')
+  if (!user) throw new BffError('login_required', 'the route has access rules and the request has no session')
 
   for (const [claim, wanted] of policy.allow ?? []) {
-    if (!claimTexts(session, claim).some((value) => wanted.includes(value))) {
+    if (!claimTexts(user, claim).some((value) => wanted.includes(value))) {
       throw new BffError('forbidden', `the claim ${claim} has none of the values that the route allows`)
     }
   }
 
-  const acr = session.claims['acr']
+  const acr = user.claims['acr']
   const lacksContext = policy.acr !== undefined && !(typeof acr === 'string' && policy.acr.includes(acr))
-  const authTime = session.claims['auth_time']
+  const authTime = user.claims['auth_time']
   const isTooOld =
     policy.maxAgeMs !== undefined &&
     !(typeof authTime === 'number' && options.now - authTime * 1_000 <= policy.maxAgeMs)
   if (lacksContext || isTooOld) {
     throw stepUpRequired(options.loginPath, {
-      provider: session.provider,
+      ...('provider' in user ? { provider: user.provider } : { isBearer: true }),
       ...(policy.acr && { acrValues: policy.acr }),
       ...(policy.maxAgeMs !== undefined && { maxAgeSeconds: Math.floor(policy.maxAgeMs / 1_000) }),
     })
   }
 }
 
+/** What RFC 9470 §3 tells a client whose token does not do. */
+function challengeOf(wanted: URLSearchParams): string {
+  const parameters = ['acr_values', 'max_age'].flatMap((name) => {
+    const value = wanted.get(name)
+    if (value === null) return []
+    // A quoted-string of ASCII (RFC 9110 §5.6.4): what else is configured must not end the field, or the process.
+    const text = value.replaceAll(/[^\x20-\x7e]/g, '?').replaceAll(/["\\]/g, '\\$&')
+    return [`${name}="${text}"`]
+  })
+  return ['Bearer error="insufficient_user_authentication"', ...parameters].join(', ')
+}
+
 /** The failure that tells the application which sign-in the API wants (RFC 9470 §3), with the address that starts it. */
 export function stepUpRequired(
   loginPath: string,
-  wanted: { provider?: string; acrValues?: readonly string[]; maxAgeSeconds?: number },
+  wanted: { provider?: string; isBearer?: boolean; acrValues?: readonly string[]; maxAgeSeconds?: number },
 ): BffError {
   const query = new URLSearchParams()
   // Of several providers the one that knows the user; a single one needs no name.
@@ -52,6 +65,8 @@ export function stepUpRequired(
   if (wanted.acrValues) query.set('acr_values', wanted.acrValues.join(' '))
   if (wanted.maxAgeSeconds !== undefined) query.set('max_age', String(wanted.maxAgeSeconds))
   return new BffError('step_up_required', 'the session does not meet acr or max_age', {
+    // An app reads the challenge, and gets itself another token.
+    ...(wanted.isBearer && { headers: { 'www-authenticate': challengeOf(query) } }),
     members: {
       ...(wanted.acrValues && { acr_values: wanted.acrValues.join(' ') }),
       ...(wanted.maxAgeSeconds !== undefined && { max_age: wanted.maxAgeSeconds }),

@@ -87,6 +87,13 @@ export class CookieJar {
     return values.length === 1 && SESSION_VALUE.test(values[0] ?? '') ? values[0] : undefined
   }
 
+  /** Whether any cookie has a name of ours, in whatever spelling and however often: the request is a browser's. */
+  carriesOwnCookie(raw: CarriesCookies): boolean {
+    const { cookie } = raw.headers
+    if (cookie === undefined || !this.#mayBeOurs.test(cookie)) return false
+    return cookie.split(';').some((piece) => this.#holdsOwnName(piece.trim()))
+  }
+
   /** The public handle of the session with this cookie value: base64url of SHA-256 (contract §8). */
   refOf(value: string): string {
     return hash('sha256', value, 'base64url')

@@ -8,8 +8,11 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { BffError, hasCode } from '../errors.ts'
+import type { BearerToken } from '../oidc/access-token.ts'
+import type { BearerTokens } from '../oidc/bearer-tokens.ts'
 import type { Session } from '../session/session.ts'
 import { judgeAccess } from './access.ts'
+import { bearerTokenOf } from './bearer.ts'
 import type { ClientAddresses } from './client-address.ts'
 import type { CookieJar } from './cookies.ts'
 import { isPreflight } from './cors.ts'
@@ -33,6 +36,8 @@ export interface Judged<P extends Place = Place> {
   readonly session: Session | null
   /** The value of the session cookie, where exactly one well-formed one came and the place looks at sessions. */
   readonly sessionCookie: string | undefined
+  /** The token that a native app sent instead, where the place takes such. */
+  readonly bearer?: BearerToken | undefined
   readonly isNavigation: boolean
   /** The client's address by `trustedProxies`. */
   readonly clientAddress: string
@@ -57,6 +62,8 @@ export interface JudgeOptions<P extends Place> {
   readonly match: (path: RequestPath, method: string) => P | undefined
   readonly sessions: SessionSource
   readonly cookies: CookieJar
+  /** Needed where a place takes bearer tokens. */
+  readonly bearers?: Pick<BearerTokens, 'verify'> | undefined
   readonly csrf: CsrfOptions
   readonly addresses: ClientAddresses
   readonly limiter: Limiter
@@ -112,10 +119,18 @@ export class Judge<P extends Place> {
     if (rating) await rating
 
     const beginsLogin = policy.session === 'login' && kind === 'request' && method === 'GET' && context.isNavigation
+    const bearer = policy.bearer && (await this.#judgeBearer(policy, raw))
+    if (bearer) {
+      judgeAccess(policy, bearer, { loginPath: options.loginPath, now: options.now() })
+      judgeSize(policy, raw)
+      return { ...context, verdict: 'pass', session: null, sessionCookie: undefined, bearer }
+    }
     const session = await this.#judgeSession(policy, raw, sessionCookie, beginsLogin)
     if (!session && beginsLogin) return { ...context, verdict: 'login', session: null, sessionCookie }
-    if (!session && (policy.session === 'required' || policy.session === 'login')) {
-      throw new BffError('login_required', 'the request has no session cookie, or a malformed or doubled one')
+    if (!session && needsSomebody(policy)) {
+      const why = 'the request has no session cookie, or a malformed or doubled one'
+      // RFC 6750 §3: without an error, since there was no token to find fault with.
+      throw new BffError('login_required', why, policy.bearer && { headers: { 'www-authenticate': 'Bearer' } })
     }
     judgeAccess(policy, session, { loginPath: options.loginPath, now: options.now() })
     judgeSize(policy, raw)
@@ -155,6 +170,17 @@ export class Judge<P extends Place> {
     return undefined
   }
 
+  /**
+   * The token of a request without our cookie. With it, whatever it is worth, the request is a browser's, and its
+   * `Authorization` is dropped: a page must not choose between two identities.
+   */
+  async #judgeBearer(policy: Policy, raw: IncomingMessage): Promise<BearerToken | undefined> {
+    const { bearers, cookies } = this.#options
+    if (!policy.bearer || !bearers || cookies.carriesOwnCookie(raw)) return undefined
+    const token = bearerTokenOf(raw)
+    return token === undefined ? undefined : await bearers.verify(token, policy.bearer)
+  }
+
   async #judgeSession(
     policy: Policy,
     raw: IncomingMessage,
@@ -179,6 +205,11 @@ export class Judge<P extends Place> {
 /** @throws BffError `rate_limited` */
 function refuseBeyond({ allowed, retryAfterSeconds }: RateVerdict, kind: string): void {
   if (!allowed) throw new BffError('rate_limited', `more than the ${kind} limit`, { retryAfterSeconds })
+}
+
+/** Whether an anonymous request has to stop here. */
+function needsSomebody({ session, bearer }: Policy): boolean {
+  return session === 'required' || session === 'login' || (session === 'none' && bearer !== undefined)
 }
 
 function judgeMethod(policy: Policy, method: string): void {

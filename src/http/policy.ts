@@ -1,4 +1,5 @@
 /** What the judge has to know of a place in the gateway: one record for an endpoint and for a route alike. */
+import type { BearerRule } from '../oidc/access-token.ts'
 
 export interface Policy {
   /** Label of metrics and log lines: the endpoint's name or the route's path. A fixed set. */
@@ -8,6 +9,8 @@ export interface Policy {
   readonly methods: ReadonlySet<string> | undefined
   /** What becomes of a request without a session (contract of `routes[].session`). */
   readonly session: 'required' | 'optional' | 'none' | 'login'
+  /** Whose tokens are taken in place of a session, from requests without our cookie. With `none` one must come. */
+  readonly bearer?: BearerRule | undefined
   /** `rule`: requests with our cookie are judged for CSRF; `open`: the place judges by itself or changes nothing. */
   readonly csrf: 'rule' | 'open'
   /** A `required` route that a typed address or a link may open. */

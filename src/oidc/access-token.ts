@@ -101,8 +101,7 @@ export function checkIntrospection(token: string, claims: Claims, rules: AccessT
   const { iss, exp, token_type: type } = claims
   if (iss !== undefined && iss !== rules.issuer) throw invalidToken('iss is not the issuer of the route')
   // Refresh tokens may be introspected too, and some servers tell them apart by this only.
-  if (type !== undefined && !/^(bearer|access_token)$/i.test(String(type)))
-    throw invalidToken('token_type is not Bearer')
+  if (type !== undefined && !isOneOf(type, /^(bearer|access_token)$/i)) throw invalidToken('token_type is not Bearer')
   checkAudience(claims, rules.audience)
   if (exp !== undefined && !isTime(exp)) throw invalidToken('exp is no time')
   checkTimes(claims, rules)
@@ -142,7 +141,7 @@ function refuseIdToken(claims: Claims, clientIds: readonly string[]): void {
   // Cognito and Keycloak say in claims which of their tokens it is.
   const { token_use: use, typ } = claims
   if (use !== undefined && use !== 'access') throw invalidToken('token_use is not access')
-  if (typ !== undefined && !/^(bearer|at\+jwt|access_token|jwt)$/i.test(String(typ)))
+  if (typ !== undefined && !isOneOf(typ, /^(bearer|at\+jwt|access_token|jwt)$/i))
     throw invalidToken('it is a token of another kind')
   if (claims['events'] !== undefined) throw invalidToken('it is a security event and no access token')
 
@@ -158,6 +157,10 @@ function refuseIdToken(claims: Claims, clientIds: readonly string[]): void {
 /** Sent as a bearer token, a bound one has been stolen or is misused (RFC 9449 §7.1, RFC 8705 §3). */
 function refuseBound({ cnf }: Claims): void {
   if (cnf !== undefined) throw invalidToken('it is bound to a key and was sent without proof')
+}
+
+function isOneOf(value: unknown, names: RegExp): boolean {
+  return typeof value === 'string' && names.test(value)
 }
 
 function isTime(value: unknown): value is number {

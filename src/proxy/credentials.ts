@@ -4,7 +4,7 @@ import { createDpopProof, DpopNonces } from '../oidc/dpop.ts'
 import type { TokenSet } from '../oidc/token-set.ts'
 import type { SessionManager } from '../session/manager.ts'
 import type { Session } from '../session/session.ts'
-import type { StreamOwner } from './open-streams.ts'
+import type { RequestOwner } from './open-streams.ts'
 import type { Route } from './route-table.ts'
 
 /** Header fields, names and values in turn. */
@@ -34,11 +34,14 @@ export class Credentials {
    */
   for(
     route: Route,
-    owner: StreamOwner | null,
+    owner: RequestOwner | null,
     request: { method: string; url: string },
   ): CredentialFields | Promise<CredentialFields> {
     const rule = route.config.token ?? 'user'
-    if (!owner || rule === 'none' || !route.policy.needsToken) return NONE
+    if (!owner || rule === 'none') return NONE
+    // The app's own, which was issued for this route's audience; what the route asks for is for sessions.
+    if ('token' in owner) return ['authorization', `Bearer ${owner.token}`]
+    if (!route.policy.needsToken) return NONE
     const { session, sessionCookie } = owner
     if (rule === 'user') return this.#fields(session.tokens, session, request)
     const held = this.#options.routeTokens.heldBy(session, rule)

@@ -12,7 +12,7 @@ import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import { BffError } from '../errors.ts'
-import type { StreamOwner } from './open-streams.ts'
+import type { RequestOwner } from './open-streams.ts'
 import { discardRest, hasBody, RequestBody } from './request-body.ts'
 import type { ProxiedRoute } from './proxied-route.ts'
 import { failureOf, isConnectFailure } from './upstream-failure.ts'
@@ -28,8 +28,8 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 export interface ExchangeFacts {
   /** Path and query for the upstream. */
   readonly target: string
-  /** The session that was used, if one was. */
-  readonly owner: StreamOwner | null
+  /** The session or token that was used, if one was. */
+  readonly owner: RequestOwner | null
   readonly fields: string[]
   /** For a handshake: called with the fields of the upstream's 101 and its socket; may throw a BffError. */
   readonly onUpgrade?: (raw: Buffer[], upstream: Duplex) => void

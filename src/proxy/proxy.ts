@@ -16,7 +16,7 @@ import type { Judged } from '../http/judge.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { CredentialFields, Credentials } from './credentials.ts'
 import { Exchange } from './exchange.ts'
-import type { StreamOwner } from './open-streams.ts'
+import type { RequestOwner } from './open-streams.ts'
 import { ProxiedRoute, type ProxiedRouteOptions } from './proxied-route.ts'
 import { hasBody } from './request-body.ts'
 import { valueOf } from './response-headers.ts'
@@ -177,9 +177,10 @@ export function judgedOf(request: FastifyRequest, route: Route): Judged {
   return judged
 }
 
-/** The session that a request used, if one was. */
-export function ownerOf(judged: Judged): StreamOwner | null {
-  const { session, sessionCookie } = judged
+/** The session that a request used, or the token that an app sent, if one was. */
+export function ownerOf(judged: Judged): RequestOwner | null {
+  const { session, sessionCookie, bearer } = judged
+  if (bearer) return bearer
   return session && sessionCookie !== undefined ? { session, sessionCookie } : null
 }
 
@@ -207,7 +208,7 @@ export function requestFields(
   options: Pick<ProxyOptions, 'addresses'>,
 ): string[] {
   return proxied.requestHeaders.build(request.raw, {
-    session: judged.session,
+    session: judged.session ?? judged.bearer ?? null,
     requestId: request.id,
     forwardedFor: forwardedFor(request.raw, options.addresses),
     credentials,

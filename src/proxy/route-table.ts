@@ -107,6 +107,7 @@ function policyOf(config: RouteConfig, hasUpstream: boolean): Policy {
     kind: 'route',
     methods: config.methods ? new Set(config.methods) : hasUpstream ? undefined : STATIC_METHODS,
     session: config.session,
+    bearer: config.bearer,
     csrf: 'rule',
     navigable: config.navigable,
     needsToken: hasUpstream && token !== 'none',

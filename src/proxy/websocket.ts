@@ -18,7 +18,7 @@ import { BffError } from '../errors.ts'
 import type { Judged } from '../http/judge.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { Exchange } from './exchange.ts'
-import type { StreamOwner } from './open-streams.ts'
+import type { RequestOwner } from './open-streams.ts'
 import type { ProxiedRoute } from './proxied-route.ts'
 import { hasBody } from './request-body.ts'
 import { WebSocketTunnel } from './websocket-tunnel.ts'
@@ -97,7 +97,7 @@ export interface WebSocketRequest {
   readonly judged: Judged
   readonly target: string
   readonly fields: string[]
-  readonly owner: StreamOwner | null
+  readonly owner: RequestOwner | null
   readonly metrics?: Pick<Metrics, 'countRequest'> | undefined
 }
 
@@ -140,7 +140,7 @@ function join(
     path: judged.path.path.slice(0, 256),
     route: proxied.route.policy.name,
     status: 101,
-    sessionRef: owner?.session.ref.slice(0, 16),
+    sessionRef: judged.session?.ref.slice(0, 16),
   }
   opening.metrics?.countRequest(log.route, 'GET', 101, 0)
   // Opened after the tunnel is there, for a session may have ended meanwhile: then it is closed at once.
@@ -156,6 +156,7 @@ function join(
   })
   const leave = proxied.streams.open('websocket', owner, (reason) => {
     if (reason === 'shutdown') tunnel.close(GOING_AWAY, 'the gateway stops')
+    else if (reason === 'token_expired') tunnel.close(SESSION_ENDED, 'the token has expired')
     else tunnel.close(SESSION_ENDED, 'the session has ended')
   })
 }

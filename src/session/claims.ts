@@ -2,14 +2,18 @@
 import { decodeJwt } from 'jose'
 import type { Session } from './session.ts'
 
-type ClaimSource = Pick<Session, 'claims' | 'userinfo' | 'tokens'>
+/** A session, or an access token that came by itself: then its claims are all there are. */
+export type ClaimSource = Pick<Session, 'claims'> & Partial<Pick<Session, 'userinfo' | 'tokens'>>
 
 /**
  * The value of a claim such as `groups`, `realm_access.roles`, `access_token:scope` or `userinfo:department`.
  * `undefined` where it is missing or the access token is no JWT.
  */
 export function claimOf(session: ClaimSource, name: string): unknown {
-  if (name.startsWith('access_token:')) return lookUp(accessTokenClaims(session.tokens.accessToken), name.slice(13))
+  if (name.startsWith('access_token:')) {
+    const { claims, tokens } = session
+    return lookUp(tokens ? accessTokenClaims(tokens.accessToken) : claims, name.slice(13))
+  }
   if (name.startsWith('userinfo:')) return lookUp(session.userinfo, name.slice(9))
   return lookUp(session.claims, name)
 }

@@ -1,5 +1,5 @@
 /** A real oidc-provider on loopback that tests can count, hold, hurry and walk through without a browser. */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AdapterPayload, Configuration, ProviderContext } from 'oidc-provider'
 import { startAuthorizationServer } from '../../src/demo/authorization-server.ts'
 import type { AuthorizationServer, RegisteredClient } from '../../src/demo/authorization-server.ts'
@@ -23,6 +23,8 @@ export interface TestProviderOptions {
   /** Laid over the default client's metadata. */
   readonly client?: Record<string, unknown>
   readonly clients?: readonly RegisteredClient[]
+  /** Registered beside the one or those. */
+  readonly otherClients?: readonly RegisteredClient[]
   /** The one API known (RFC 8707): access tokens are then JWTs for it. Its scope is `api`. */
   readonly api?: string
   /** Further resources that may be asked for, with their scopes. */
@@ -68,6 +70,7 @@ export class TestProvider implements AsyncDisposable {
   readonly #options: TestProviderOptions
   readonly #payloads = new Map<string, AdapterPayload>()
   readonly #gates = new Map<string, Promise<void>>()
+  readonly #broken = new Map<string, number>()
   readonly #arrivals = new Map<string, number>()
   readonly #waiters: { path: string; count: number; resolve: () => void }[] = []
   #server: AuthorizationServer | undefined
@@ -80,11 +83,11 @@ export class TestProvider implements AsyncDisposable {
   async start(): Promise<void> {
     const options = this.#options
     this.#server = await startAuthorizationServer({
-      clients: options.clients ?? [clientMetadata(options)],
+      clients: [...(options.clients ?? [clientMetadata(options)]), ...(options.otherClients ?? [])],
       ...(options.api && { api: options.api }),
       ...(options.rotateRefreshTokens !== undefined && { rotateRefreshTokens: options.rotateRefreshTokens }),
       configuration: this.#configuration(),
-      intercept: (request) => this.#intercept(request),
+      intercept: (request, response) => this.#intercept(request, response),
       observe: (ctx) => this.#observe(ctx),
     })
   }
@@ -144,6 +147,12 @@ export class TestProvider implements AsyncDisposable {
     }
   }
 
+  /** Answers requests to a path with this status, or as ever again. */
+  breakDown(path: string, status: number | undefined): void {
+    if (status === undefined) this.#broken.delete(path)
+    else this.#broken.set(path, status)
+  }
+
   /** Resolves once `count` requests to a path have arrived since the start, answered or held. */
   async arrived(path: string, count = 1): Promise<void> {
     if ((this.#arrivals.get(path) ?? 0) >= count) return
@@ -171,7 +180,7 @@ export class TestProvider implements AsyncDisposable {
     await this.close()
   }
 
-  async #intercept(request: IncomingMessage): Promise<boolean> {
+  async #intercept(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     const path = new URL(request.url ?? '/', this.issuer).pathname
     const arrivals = (this.#arrivals.get(path) ?? 0) + 1
     this.#arrivals.set(path, arrivals)
@@ -179,7 +188,9 @@ export class TestProvider implements AsyncDisposable {
       if (waiter.path === path && waiter.count <= arrivals) waiter.resolve()
     }
     await this.#gates.get(path)
-    return false
+    const status = this.#broken.get(path)
+    if (status !== undefined) response.writeHead(status).end()
+    return status !== undefined
   }
 
   #observe(ctx: ProviderContext): void {

@@ -464,6 +464,22 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     /needs a user/,
   ],
   [
+    'tokens of an issuer in clear',
+    { routes: route('    upstream: http://a:1\n    bearer: { issuer: "http://id.example.com", audience: a }') },
+    '9:23 routes[0].bearer.issuer',
+    /https/,
+  ],
+  [
+    'an app’s token where the gateway’s is wanted',
+    {
+      routes: route(
+        '    upstream: http://a:1\n    token: { clientCredentials: {} }\n    bearer: { issuer: "https://id.example.com", audience: a }',
+      ),
+    },
+    '10:13 routes[0].bearer',
+    /two routes/,
+  ],
+  [
     'a misspelt member of token',
     { routes: route('    upstream: http://a:1\n    token: { resorce: "https://a" }') },
     '9:14 routes[0].token.resorce',

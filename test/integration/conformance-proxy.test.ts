@@ -18,7 +18,7 @@ async function start(options: WorldOptions = {}): Promise<World> {
   return world
 }
 
-function routes(...list: object[]): WorldOptions['config'] {
+function routes(...list: object[]): NonNullable<WorldOptions['config']> {
   return ({ upstream }) => ({ routes: list.map((route) => ({ upstream, ...route })) })
 }
 

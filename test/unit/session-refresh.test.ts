@@ -65,7 +65,7 @@ describe('one refresh, whoever asks', () => {
     expect(world.provider.asked).toEqual(['refresh-1'])
   })
 
-  test('who gets the lock reads the session again first: the work may have been done (R2)', async () => {
+  test('who gets the lock reads the session again first: the work may have been done (R2, RF-03)', async () => {
     const world = await signedIn()
     const other = world.sibling()
     const acquire = world.store.acquire.bind(world.store)

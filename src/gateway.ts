@@ -176,12 +176,13 @@ async function forwardedFields(
   proxied: ReadonlyMap<Route, ProxiedRoute>,
   credentials: Credentials,
 ): Promise<readonly string[]> {
-  const { place, session, path } = judged
+  const { place, path } = judged
+  const user = judged.session ?? judged.bearer
   const found = [...proxied].find(([route]) => route === place)
-  if (!found || !session) return []
+  if (!found || !user) return []
   const [route, { upstream }] = found
   const url = upstream.address.origin + route.target(path.path)
-  const identity = identityFields(Object.entries(route.config.identityHeaders ?? {}), session)
+  const identity = identityFields(Object.entries(route.config.identityHeaders ?? {}), user)
   return [...(await credentials.for(route, ownerOf(judged), { method, url })), ...identity]
 }
 

@@ -88,11 +88,14 @@ function judgments(config: Config, policy: Policy, method: string): Explanation 
     required: `required: 401 without one; cookie ${cookieNames(config).session}, SameSite=${sessionSameSite(config)}`,
     login: 'login: a navigation without one begins the login and comes back; everything else is 401',
     optional: 'optional: goes on without one, and without a token',
-    none: 'none: the cookie is not looked at',
+    none: policy.bearer ? 'none: for apps alone, 401 without a token' : 'none: the cookie is not looked at',
   }[policy.session]
   return {
     methods: policy.methods ? [...policy.methods].join(', ') : 'all but TRACE and CONNECT',
     session,
+    ...(policy.bearer && {
+      bearer: `an app's token of ${policy.bearer.issuer} for ${policy.bearer.audience}, where there is no cookie of ours; goes upstream`,
+    }),
     'cross-site rule': crossSite(config, policy, method),
     ...(policy.rateLimit && { 'rate limit': rateLimit(config, policy.rateLimit) }),
     'keeps the session alive':

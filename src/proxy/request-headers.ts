@@ -162,7 +162,10 @@ function namesPseudonym(via: string, pseudonym: string): boolean {
  *
  * @throws BffError `forbidden` for a claim that is too long
  */
-export function identityFields(headers: Iterable<readonly [name: string, claim: string]>, session: ClaimSource): string[] {
+export function identityFields(
+  headers: Iterable<readonly [name: string, claim: string]>,
+  session: ClaimSource,
+): string[] {
   const fields: string[] = []
   for (const [name, claim] of headers) {
     const value = identityValue(claimTexts(session, claim))

@@ -11,11 +11,12 @@ const API = 'https://orders.example.com'
 const SCOPE = 'openid orders.read'
 
 async function bearerWorld(
-  options: { route?: ConfigInput; routes?: ConfigInput[]; provider?: TestProviderOptions } = {},
+  options: { more?: ConfigInput; route?: ConfigInput; routes?: ConfigInput[]; provider?: TestProviderOptions } = {},
 ) {
   const world = await startWorld({
     provider: { resources: { [API]: 'orders.read' }, otherClients: [nativeClient], ...options.provider },
     config: ({ issuer, upstream }) => ({
+      ...options.more,
       routes: [
         {
           path: '/api',
@@ -201,6 +202,23 @@ test('an opaque token is introspected at the provider, and one for another API o
   world.provider.revokeTokens('alice')
   world.clock.advance(30_001)
   expect((await call(world, '/api/orders', bearer(accessToken))).status).toBe(401)
+})
+
+test('another proxy that asks gets the app’s token and what it says', async () => {
+  const world = await bearerWorld({
+    more: { forwardAuth: { host: '127.0.0.1', port: 0 }, trustedProxies: ['127.0.0.1'] },
+  })
+  const { accessToken } = await nativeSignIn(world.provider, { resource: API, scope: SCOPE })
+  const check = async (token: string) => {
+    const asked = { 'x-forwarded-method': 'POST', 'x-forwarded-uri': '/api/orders', ...bearer(token) }
+    return await fetch(world.gateway.forwardAuthUrl ?? '', { headers: asked })
+  }
+
+  const answer = await check(accessToken)
+  expect(answer.status).toBe(200)
+  expect(answer.headers.get('authorization')).toBe(`Bearer ${accessToken}`)
+  expect(answer.headers.get('x-user')).toBe('alice')
+  expect((await check('bad')).status).toBe(401)
 })
 
 test('without the keys of the issuer it is 503, and with them again it goes on', async () => {

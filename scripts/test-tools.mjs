@@ -11,6 +11,8 @@ export const tools = [
     names: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],
     packages: ['chromium'],
   },
+  { what: 'nginx', names: ['nginx'], packages: ['nginx-light', 'nginx'] },
+  { what: 'Caddy', names: ['caddy'], packages: ['caddy'] },
 ]
 
 /** The path of the first of these programs on the PATH (or where Debian puts servers), or undefined. */

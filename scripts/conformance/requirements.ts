@@ -561,7 +561,12 @@ const lines: readonly Line[] = [
     'The key of bound tokens is kept with the session and used again.',
     'oidc/refresh.ts#refresh oidc/dpop.ts#dpopHandle',
   ],
-  ['RF-09', 'EXTRA', 'Introspection of opaque tokens.', '', 'not built yet'],
+  [
+    'RF-09',
+    'EXTRA',
+    'An opaque token of an app is introspected, with authentication, and counts only while it is active.',
+    'oidc/introspection.ts#introspect',
+  ],
 
   [
     'LO-01',

@@ -157,12 +157,28 @@ export const loginRemovals: readonly GuardRemoval[] = [
     tests: ['test/integration/oidc-authorization.test.ts'],
   },
   {
+    id: 'AR-13',
+    without: 'signs no request',
+    file: 'src/oidc/authorization-request.ts',
+    text: 'const travelling = isSigned ?',
+    replacement: 'const travelling = isSigned && metadata === undefined ?',
+    tests: ['test/integration/oidc-authorization.test.ts'],
+  },
+  {
     id: 'AR-14',
     without: 'passes on values of any type',
     file: 'src/routes/login-params.ts',
     text: 'if (!checks[name].test(value)) throw',
     replacement: "if (!checks[name].test(value) && value === 'never') throw",
     tests: ['test/unit/login-params.test.ts'],
+  },
+  {
+    id: 'AR-15',
+    without: 'lets the browser say what it wants authorized',
+    file: 'src/oidc/authorization-request.ts',
+    text: "if (config.authorizationDetails) parameters.set('authorization_details'",
+    replacement: "if (config.profile) parameters.set('authorization_details'",
+    tests: ['test/integration/oidc-authorization.test.ts'],
   },
   {
     id: 'AR-16',
@@ -308,5 +324,13 @@ export const loginRemovals: readonly GuardRemoval[] = [
     text: 'return this.#reply.redirect(returnTo, 303)',
     replacement: 'return this.#reply.code(200).header("refresh", `0; url=${returnTo}`).send("")',
     tests: ['test/integration/login-flow.test.ts'],
+  },
+  {
+    id: 'CB-11',
+    without: 'takes a plain answer where a signed one is due',
+    file: 'src/oidc/code-grant.ts',
+    text: "if (config.responseMode.endsWith('jwt') !== response.has('response')) {",
+    replacement: 'if (config.responseMode === undefined) {',
+    tests: ['test/integration/oidc-sender-constrained.test.ts'],
   },
 ]

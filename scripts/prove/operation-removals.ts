@@ -276,6 +276,14 @@ export const operationRemovals: readonly GuardRemoval[] = [
     tests: ['test/integration/oidc-sender-constrained.test.ts'],
   },
   {
+    id: 'AS-08',
+    without: 'publishes its private keys',
+    file: 'src/oidc/client-authentication.ts',
+    text: "const exported = createPublicKey(key).export({ format: 'jwk' }) as JWK",
+    replacement: "const exported = (createPublicKey && key).export({ format: 'jwk' }) as JWK",
+    tests: ['test/unit/oidc-client-authentication.test.ts'],
+  },
+  {
     id: 'CF-01',
     without: 'starts with providers that contradict themselves',
     file: 'src/config/provider-rules.ts',
@@ -332,6 +340,14 @@ export const operationRemovals: readonly GuardRemoval[] = [
     tests: ['test/unit/client-address.test.ts'],
   },
   {
+    id: 'CF-05',
+    without: 'tells nobody of a changed secret',
+    file: 'src/config/source.ts',
+    text: 'listener(loaded.config, previous.config)',
+    replacement: 'void listener',
+    tests: ['test/unit/config-source.test.ts'],
+  },
+  {
     id: 'CF-06',
     without: 'logs whole session ids',
     file: 'src/telemetry/audit.ts',
@@ -370,7 +386,7 @@ export const operationRemovals: readonly GuardRemoval[] = [
     file: 'src/http/error-handler.ts',
     text: "return new BffError('internal', 'an unexpected error', { cause: thrown })",
     replacement: 'throw thrown',
-    tests: ['test/integration/conformance-operation.test.ts'],
+    tests: ['test/unit/error-handler.test.ts'],
   },
   {
     id: 'F2-01',
@@ -421,6 +437,31 @@ export const operationRemovals: readonly GuardRemoval[] = [
     text: '    this.#nonces.set(origin, nonce)\n',
     replacement: '',
     tests: ['test/integration/oidc-sender-constrained.test.ts'],
+  },
+  {
+    id: 'F2-07',
+    without: 'goes on with the old refresh token after a rotation',
+    file: 'src/oidc/refresh.ts',
+    text: "carried('refreshToken', fresh.refreshToken ?? session.tokens.refreshToken)",
+    replacement: "carried('refreshToken', session.tokens.refreshToken ?? fresh.refreshToken)",
+    tests: ['test/integration/oidc-login.test.ts'],
+  },
+  {
+    id: 'F2-09',
+    without: 'lets every callback trade the code',
+    file: 'src/routes/callback.ts',
+    text: 'const earlier = await this.#options.ledger.claim(state, PATIENCE_MS)',
+    replacement:
+      'const earlier = (await this.#options.ledger.claim(state, PATIENCE_MS)) as { kind: string; returnTo: string } | undefined\n    if (earlier) return await this.#exchange(state, transaction)',
+    tests: ['test/integration/login-flow-replay.test.ts'],
+  },
+  {
+    id: 'F2-09',
+    without: 'starts a login for a frame',
+    file: 'src/routes/login.ts',
+    text: "if (!isNavigation(headers) || (dest !== undefined && dest !== 'document')) {",
+    replacement: 'if (!isNavigation(headers) && dest === undefined) {',
+    tests: ['test/integration/endpoints.test.ts'],
   },
   {
     id: 'F2-08',

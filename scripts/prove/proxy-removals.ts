@@ -258,6 +258,22 @@ export const proxyRemovals: readonly GuardRemoval[] = [
     tests: [PROXY],
   },
   {
+    id: 'PX-18',
+    without: 'proves the possession of its key to somebody else',
+    file: 'src/proxy/credentials.ts',
+    text: '      htu: request.url,\n',
+    replacement: "      htu: 'https://elsewhere.example/',\n",
+    tests: ['test/integration/conformance-fapi.test.ts'],
+  },
+  {
+    id: 'PX-18',
+    without: 'uses a proof twice',
+    file: 'src/oidc/dpop.ts',
+    text: '.setJti(randomUUID())',
+    replacement: ".setJti(randomUUID() && 'once')",
+    tests: ['test/integration/conformance-fapi.test.ts'],
+  },
+  {
     id: 'PX-19',
     without: 'leaves WebSockets and streams open when their session ends',
     file: 'src/proxy/open-streams.ts',

@@ -388,4 +388,12 @@ export const sessionRemovals: readonly GuardRemoval[] = [
     replacement: "parameters.get('scope') ?? connection.config.scopes.join(' ')",
     tests: ['test/integration/oidc-refresh.test.ts'],
   },
+  {
+    id: 'RF-08',
+    without: 'has no key for the refresh of a bound token',
+    file: 'src/oidc/refresh.ts',
+    text: 'prepare: shownToLibrary, dpopKey: session.dpopKey }',
+    replacement: 'prepare: shownToLibrary, dpopKey: undefined }',
+    tests: ['test/integration/conformance-fapi.test.ts'],
+  },
 ]

@@ -134,7 +134,7 @@ describe('for a program', () => {
   })
 
   test.each(['/throw', '/reject'])(
-    'what we do not know is internal, and its words stay in the log (%s)',
+    'what we do not know is internal, and its words stay in the log (%s) (TK-09, CF-09)',
     async (url) => {
       const { app, lines } = await failing()
 

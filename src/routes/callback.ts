@@ -77,6 +77,11 @@ async function finishLogin(
   }
 }
 
+/** What a login found where it met others of its browser. */
+type Meeting =
+  | { readonly joined: Session; readonly leader: CurrentLogin; readonly hasLed: boolean }
+  | { readonly joined: undefined; readonly over: readonly CurrentLogin[] }
+
 /** One callback request from its cookies to its redirect. */
 class Callback {
   readonly #request: FastifyRequest
@@ -187,15 +192,15 @@ class Callback {
    *
    * Logins that a browser has under way at once (twenty tabs) end in one session: a later one of the same user that
    * had begun before an earlier one finished joins it. It finds the earlier one by the current cookie or, while that
-   * answer is still on its way, at the oldest of the transactions that both callbacks bring. So every answer sets the
-   * same cookie, in whatever order they arrive.
+   * answer is still on its way, at a transaction that both callbacks bring. So every answer sets the same cookie, in
+   * whatever order they arrive.
    */
   async #startSession(transaction: LoginTransaction, result: LoginResult): Promise<CurrentLogin> {
     const before = this.#current
     const joined = before && (await this.#joinable(before, transaction, result))
     if (before && joined) return this.#signIn(before, joined)
 
-    const { manager, ledger, cookies, now } = this.#options
+    const { manager, cookies } = this.#options
     const userAgent = this.#request.headers['user-agent']
     // Where the session cookie is `Lax` it came along, and may be another one than the last callback's.
     const replaced = [before?.cookieValue, cookies.sessionOf(this.#request.raw)].filter((value) => value !== undefined)
@@ -206,14 +211,47 @@ class Callback {
       ...(userAgent !== undefined && { userAgent }),
     })
     const mine = { cookieValue, browser: before?.browser ?? randomBytes(16).toString('base64url') }
-    const oldest = this.#held[0]?.transaction ?? transaction
-    const meeting = { state: stateOf(oldest), seed: oldest.seed }
-    const ttlMs = Math.max(1, oldest.createdAt + TRANSACTION_LIFETIME_MS - now())
-    const leader = await ledger.lead(meeting, mine, ttlMs)
-    const leading = leader && (await this.#joinable(leader, transaction, result))
-    if (leader && leading) return this.#signIn(leader, leading, [mine])
-    if (leader) await ledger.takeLead(meeting, mine, ttlMs)
-    return this.#signIn(mine, session, [leader])
+    const met = await this.#meet(mine, (leader) => this.#joinable(leader, transaction, result))
+    return met.joined
+      ? this.#signIn(met.leader, met.joined, met.hasLed ? [] : [mine])
+      : this.#signIn(mine, session, met.over)
+  }
+
+  /**
+   * Leads at every transaction that this callback brought, oldest first, or joins who leads at one already.
+   *
+   * At all of them, since two callbacks need not bring the same: one may be sent before the answer to another tab's
+   * login has set its cookie. But the one that is sent later brings the other's own, until that has been answered.
+   */
+  async #meet(mine: CurrentLogin, join: (leader: CurrentLogin) => Promise<Session | undefined>): Promise<Meeting> {
+    const { ledger, now } = this.#options
+    const meetings = this.#held.map(({ transaction }) => ({
+      state: stateOf(transaction),
+      seed: transaction.seed,
+      ttlMs: Math.max(1, transaction.createdAt + TRANSACTION_LIFETIME_MS - now()),
+    }))
+    // Looked at before anything is led: who has led nowhere can give its session up, for nobody can have joined it.
+    for (const meeting of meetings.length > 1 ? meetings : []) {
+      const leader = await ledger.leaderAt(meeting)
+      const joined = leader && (await join(leader))
+      if (joined) return { leader, joined, hasLed: false }
+    }
+    const led: typeof meetings = []
+    const over: CurrentLogin[] = []
+    for (const meeting of meetings) {
+      const leader = await ledger.lead(meeting, mine, meeting.ttlMs)
+      const joined = leader && (await join(leader))
+      if (joined) {
+        for (const one of led) await ledger.takeLead(one, leader, one.ttlMs)
+        return { leader, joined, hasLed: led.length > 0 }
+      }
+      if (leader) {
+        await ledger.takeLead(meeting, mine, meeting.ttlMs)
+        over.push(leader)
+      }
+      led.push(meeting)
+    }
+    return { joined: undefined, over }
   }
 
   /** The session of an earlier login that this one can share; `undefined` when there is none. */

@@ -91,15 +91,23 @@ export class LoginLedger {
   ): Promise<LeadingLogin | undefined> {
     const sealed = this.#sealLeader(meeting, login)
     const note = await this.#store.noteIfAbsent(keyOf('t', 'leader', meeting.state), sealed, ttlMs)
-    if (note === undefined) return undefined
-    const plain = this.#keyRing.openFor(meeting.seed, 'leading login', note)
-    // Ours: only a callback with this seed could seal it.
-    return plain && (JSON.parse(plain.toString()) as LeadingLogin)
+    return this.#openLeader(meeting, note)
+  }
+
+  /** The leader that there is, and nothing else. */
+  async leaderAt(meeting: { state: string; seed: Buffer }): Promise<LeadingLogin | undefined> {
+    return this.#openLeader(meeting, await this.#store.readNote(keyOf('t', 'leader', meeting.state)))
   }
 
   /** Puts `login` in the place of a leader that is over. */
   async takeLead(meeting: { state: string; seed: Buffer }, login: LeadingLogin, ttlMs: number): Promise<void> {
     await this.#store.note(keyOf('t', 'leader', meeting.state), this.#sealLeader(meeting, login), ttlMs)
+  }
+
+  #openLeader({ seed }: { seed: Buffer }, note: string | undefined): LeadingLogin | undefined {
+    const plain = note === undefined ? undefined : this.#keyRing.openFor(seed, 'leading login', note)
+    // Ours: only a callback with this seed could seal it.
+    return plain && (JSON.parse(plain.toString()) as LeadingLogin)
   }
 
   #sealLeader(meeting: { seed: Buffer }, login: LeadingLogin): string {

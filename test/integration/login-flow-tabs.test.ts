@@ -85,3 +85,35 @@ test('twenty tabs that come back at the same moment all end signed in, in whatev
   })
   await fc.assert(property, { numRuns: 3, endOnFailure: true })
 })
+
+test('tabs meet although one came back before the other had its transaction (R43)', async () => {
+  await using world = await startWorld()
+  // Known at the provider, so that no page is in between; and nothing is left here.
+  const { browser, tab: first } = await world.signedIn()
+  await first.fetch('/bff/logout?local=true', { method: 'POST' })
+  browser.jar.delete('__Secure-sidegate-current')
+  const second = browser.newTab()
+
+  // The answer to the second tab's login is late; the first tab is back from the provider without its cookie.
+  const late = Promise.withResolvers<void>()
+  const begun = Promise.withResolvers<void>()
+  browser.network = async ({ url }) => {
+    if (!url.searchParams.get('returnTo')?.startsWith('/second')) return
+    begun.resolve()
+    await late.promise
+  }
+  const before = world.provider.count('authorization_code')
+  const release = world.provider.hold('/token')
+  const secondPage = second.navigate(`${world.url}/bff/login?returnTo=/second`, { from: world.url })
+  await begun.promise
+  const firstPage = first.navigate(`${world.url}/bff/login?returnTo=/first`, { from: world.url })
+  await world.provider.arrived('/token', before + 1)
+  late.resolve()
+  await world.provider.arrived('/token', before + 2)
+  release()
+
+  expect((await firstPage).url).toBe(`${world.url}/first`)
+  expect((await secondPage).url).toBe(`${world.url}/second`)
+  for (const tab of [first, second]) expect((await tab.fetch('/api/orders')).status).toBe(200)
+  expect(await countSessions(world)).toBe(1)
+})

@@ -1,6 +1,7 @@
 /** What stands behind the public listener, with everything registered in the order in which a request meets it. */
 import { randomUUID } from 'node:crypto'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Logger } from 'pino'
 import { fastify, type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Config, ProviderConfig } from './config/schema.ts'
 import { ClientAddresses } from './http/client-address.ts'
@@ -11,6 +12,7 @@ import { takeFormsAndJson } from './http/form.ts'
 import { Judge, type Judged, type JudgeOptions, type Place } from './http/judge.ts'
 import { Pages } from './http/pages.ts'
 import type { Limiter } from './http/rate-limit.ts'
+import { RequestLog } from './http/request-log.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
 import { BearerTokens } from './oidc/bearer-tokens.ts'
 import type { OidcProvider } from './oidc/provider.ts'
@@ -37,6 +39,7 @@ import { registerYourSessions } from './routes/your-sessions.ts'
 import type { KeyRing } from './session/key-ring.ts'
 import { LoginLedger } from './session/login-ledger.ts'
 import type { SessionManager } from './session/manager.ts'
+import { AccessLog } from './telemetry/access-log.ts'
 import type { Audit } from './telemetry/audit.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 
@@ -55,7 +58,7 @@ export interface ConfiguredProvider {
 
 export interface GatewayOptions {
   readonly config: Config
-  readonly log: FastifyBaseLogger
+  readonly log: Logger
   readonly metrics: Metrics
   readonly audit: Audit
   readonly manager: SessionManager
@@ -129,7 +132,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   registerErrorHandler(app, failures)
   const loginOptions = loginOptionsOf(options, { cookies, pages, publicUrl })
   registerJudge(app, { judge, config, loginOptions, isDraining: () => state.isDraining })
-  registerAccessLog(app, metrics)
+  registerAccessLog(app, options)
 
   const streams = new EventStreams()
   await app.register(async (scope) => registerEndpoints(scope, options, loginOptions, streams), {
@@ -191,6 +194,8 @@ function createApp({ log }: GatewayOptions, failures: FailureOptions): FastifyIn
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     genReqId: () => randomUUID(),
+    // Made in full when it is needed; what Fastify asks of a logger is there.
+    childLoggerFactory: (logger, bindings) => new RequestLog(logger, bindings) as unknown as FastifyBaseLogger,
     requestIdHeader: false,
     // It listens nowhere: the public listener hands it what comes, so that a reload can put another in its place.
     serverFactory: (handler) => createHttpServer(handler),
@@ -254,25 +259,27 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
 }
 
 /** One line and one count for each answer, proxied ones included. */
-function registerAccessLog(app: FastifyInstance, metrics: Metrics): void {
+function registerAccessLog(app: FastifyInstance, { config, log, metrics }: GatewayOptions): void {
+  const isJson = (config.log.format ?? (process.stdout.isTTY ? 'pretty' : 'json')) === 'json'
+  const lines = new AccessLog(log, isJson)
   app.addHook('onResponse', (request, reply, done) => {
+    const { judged } = request
     const url = request.raw.url ?? ''
     const queryAt = url.indexOf('?')
-    const route = request.judged?.place.policy.name ?? '-'
+    const route = judged?.place.policy.name ?? '-'
     const status = reply.raw.statusCode
-    metrics.countRequest(route, request.method, status, reply.elapsedTime / 1_000)
-    request.log.info(
-      {
-        method: request.method,
-        path: (queryAt === -1 ? url : url.slice(0, queryAt)).slice(0, 256),
-        route,
-        status,
-        durationMs: Math.round(reply.elapsedTime * 10) / 10,
-        ip: request.judged?.clientAddress,
-        sessionRef: request.judged?.session?.ref.slice(0, 16),
-      },
-      'request',
-    )
+    const durationMs = reply.elapsedTime
+    metrics.countRequest(route, request.method, status, durationMs / 1_000)
+    lines.write({
+      requestId: request.id,
+      method: request.method,
+      path: queryAt === -1 ? url : url.slice(0, queryAt),
+      route,
+      status,
+      durationMs: Math.round(durationMs * 10) / 10,
+      ip: judged?.clientAddress,
+      sessionRef: judged?.session?.ref.slice(0, 16),
+    })
     done()
   })
 }

@@ -1,6 +1,7 @@
 /** A whole Sidegate: built from a configuration, listening, drained and stopped. */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
 import { differences, takeOver } from './config/running.ts'
 import type { Config, ProviderConfig } from './config/schema.ts'
 import { buildGateway, type ConfiguredProvider, type Gateway } from './gateway.ts'
@@ -22,7 +23,7 @@ import { Metrics } from './telemetry/metrics.ts'
 
 export interface ServiceOptions {
   readonly config: Config
-  readonly log: FastifyBaseLogger
+  readonly log: Logger
   /** The browser client as an ES module. */
   readonly clientModule: string
   /** Epoch ms; the system's clock unless a test has its own. */
@@ -41,7 +42,7 @@ export interface ServiceAddresses {
 
 export class Service {
   readonly #options: ServiceOptions
-  readonly #log: FastifyBaseLogger
+  readonly #log: Logger
   readonly #now: () => number
   readonly #store: SessionStore
   readonly #keyRing: KeyRing

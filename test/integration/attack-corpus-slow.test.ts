@@ -1,19 +1,19 @@
 /** The cases of the attack corpus that are about patience: each waits for a limit of ours, all side by side. */
-import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { attackCorpus, CorpusWorld, readAttackCases } from '../support/corpus-world.ts'
+import { hasCorpora } from '../support/corpus.ts'
+import { CorpusWorld, readAttackCases } from '../support/corpus-world.ts'
 import type { AttackCase } from '../support/corpus-world.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { statusOf } from '../support/raw-http.ts'
 
 const MIB = 1_048_576
 
-describe.skipIf(!existsSync(attackCorpus))(
+describe.skipIf(!hasCorpora)(
   'the slow cases of the attack corpus',
   () => {
     let world: CorpusWorld
-    const cases = new Map(existsSync(attackCorpus) ? readAttackCases().map((attack) => [attack.name, attack]) : [])
+    const cases = new Map(hasCorpora ? readAttackCases().map((attack) => [attack.name, attack]) : [])
 
     beforeAll(async () => {
       world = await CorpusWorld.start()

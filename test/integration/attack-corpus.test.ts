@@ -2,9 +2,9 @@
  * The attack corpus that is kept beside this repository, replayed on raw sockets against a whole gateway. What each
  * case may answer stands in the corpus.
  */
-import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { attackCorpus, CorpusWorld, isPipelined, readAttackCases } from '../support/corpus-world.ts'
+import { hasCorpora } from '../support/corpus.ts'
+import { CorpusWorld, isPipelined, readAttackCases } from '../support/corpus-world.ts'
 import type { AttackCase, Played } from '../support/corpus-world.ts'
 import type { RawClient } from '../support/raw-client.ts'
 import { statusOf, valuesOf } from '../support/raw-http.ts'
@@ -15,9 +15,9 @@ function isSlow({ timing = {} }: AttackCase): boolean {
   return !('close_after_ms' in timing || 'answer_within_ms' in timing || Object.keys(timing).length === 0)
 }
 
-describe.skipIf(!existsSync(attackCorpus))('the attack corpus', () => {
+describe.skipIf(!hasCorpora)('the attack corpus', () => {
   let world: CorpusWorld
-  const cases = existsSync(attackCorpus) ? readAttackCases() : []
+  const cases = hasCorpora ? readAttackCases() : []
 
   beforeAll(async () => {
     world = await CorpusWorld.start()

@@ -8,6 +8,7 @@ import { Config } from '../../src/config/schema.ts'
 import { Service } from '../../src/service.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { Browser } from './browser.ts'
+import { attackCorpus } from './corpus.ts'
 import { CLIENT_ID, CLIENT_SECRET, startProvider } from './provider.ts'
 import type { TestProvider } from './provider.ts'
 import { exchange, get, RawClient } from './raw-client.ts'
@@ -61,9 +62,6 @@ interface ClientExpectation {
   readonly cache_control?: string
   readonly session_alive?: boolean
 }
-
-/** Beside the repository: users' clones do not have it, and its tests are skipped there (test/skips.json). */
-export const attackCorpus = new URL('../../../shared/security/proxy-attacks.jsonl', import.meta.url)
 
 /** Every case; the first line of the file describes the fixture. */
 export function readAttackCases(): AttackCase[] {

@@ -1,5 +1,16 @@
-/** The attack corpora of `test/corpus`: return addresses and raw requests, with what must become of them. */
-import { readFileSync } from 'node:fs'
+/**
+ * The corpora that are kept beside the repository: return addresses and raw requests, with what must become of them.
+ * A clone does not have them; tests that read them are skipped there (test/skips.json), and others hold our own cases.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+
+const folder = new URL('../../../shared/security/', import.meta.url)
+
+/** Whether the corpora are there. */
+export const hasCorpora = existsSync(new URL('proxy-attacks.jsonl', folder))
+
+/** Where the raw requests of the attack corpus are. */
+export const attackCorpus = new URL('proxy-attacks.jsonl', folder)
 
 export interface AttackCase {
   readonly name: string
@@ -13,14 +24,15 @@ export interface AttackCase {
   }
 }
 
+/** Nothing where the corpora are not. */
 function read(name: string): string {
-  return readFileSync(new URL(`../corpus/${name}`, import.meta.url), 'utf8')
+  return hasCorpora ? readFileSync(new URL(name, folder), 'utf8') : ''
 }
 
 /** The raw requests of `proxy-attacks.jsonl`; its first line describes the fixture. */
 export function attackCases(): AttackCase[] {
   const [, ...lines] = read('proxy-attacks.jsonl').trim().split('\n')
-  return lines.map((line) => JSON.parse(line) as AttackCase) // the file is ours
+  return lines.map((line) => JSON.parse(line) as AttackCase) // the file's first line says so
 }
 
 /** Return addresses that must not survive, with the heading of their section; as they stand in the query string. */

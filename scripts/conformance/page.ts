@@ -50,7 +50,8 @@ function head(shown: Shown): string {
 
 What the specifications of OAuth, OpenID Connect, cookies and HTTP ask of a gateway in this place, as ${shown.length} lines that
 can be tested: where each is kept and which tests show it. A requirement is _proved_ when \`npm run prove\` takes its
-guard out of the code, in a copy, and a test that cites it fails.
+guard out of the code, in a copy, and a test that cites it fails. The sections of the specifications:
+[requirements](requirements.md).
 
 | level | lines | tested | proved |
 | --- | --- | --- | --- |

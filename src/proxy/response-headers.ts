@@ -136,6 +136,15 @@ export function valueOf(raw: readonly Buffer[], wanted: string): string | undefi
   return found
 }
 
+/** The values of a field among raw ones, each by itself; by its name in lower case. */
+export function valuesOf(raw: readonly Buffer[], wanted: string): string[] {
+  const found: string[] = []
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    if (raw[at]?.length === wanted.length && text(raw[at]).toLowerCase() === wanted) found.push(text(raw[at + 1]))
+  }
+  return found
+}
+
 /** RFC 9111 §3.5: what was made for one user is stored by no shared cache, whatever the upstream thought. */
 function privateCacheControl(value: string | undefined): string {
   if (value === undefined) return 'private'

@@ -28,7 +28,7 @@ export interface ServiceOptions {
   readonly clientModule: string
   /** Epoch ms; the system's clock unless a test has its own. */
   readonly now?: () => number
-  /** Called when a record's key is not in the ring: the file of the keys may be newer (contract of the store). */
+  /** Called when a record's key is not in the ring: the file of the keys may be newer. */
   readonly rereadKeys?: () => Promise<void>
 }
 

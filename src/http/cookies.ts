@@ -32,7 +32,7 @@ const SEALED_VALUE = /^[A-Za-z0-9._-]{1,4096}$/
 const TRANSACTION_ID = /^[A-Za-z0-9_-]{1,64}$/
 const TRANSACTION_SECONDS = 600
 
-/** Contract §5; without prefixes where `session.cookie.insecure` is on. */
+/** Our names; without prefixes where `session.cookie.insecure` is on. */
 export function cookieNames(config: Pick<CookieConfig, 'name' | 'session'>): CookieNames {
   const { insecure } = config.session.cookie
   return {
@@ -44,7 +44,7 @@ export function cookieNames(config: Pick<CookieConfig, 'name' | 'session'>): Coo
 
 /**
  * `Strict` where no route ever needs the cookie on a navigation from elsewhere, else `Lax`: after a sign-in form a
- * browser sends no `Strict` cookie on the way back (contract §5).
+ * browser sends no `Strict` cookie on the way back.
  */
 export function sessionSameSite(config: Pick<CookieConfig, 'session' | 'routes'>): 'Strict' | 'Lax' {
   const configured = config.session.cookie.sameSite
@@ -94,7 +94,7 @@ export class CookieJar {
     return cookie.split(';').some((piece) => this.#holdsOwnName(piece.trim()))
   }
 
-  /** The public handle of the session with this cookie value: base64url of SHA-256 (contract §8). */
+  /** The public handle of the session with this cookie value: base64url of SHA-256. */
   refOf(value: string): string {
     return hash('sha256', value, 'base64url')
   }

@@ -1,5 +1,5 @@
 /**
- * Is this request our own application's? Contract §7 to the letter, as a function of plain data.
+ * Is this request our own application's? The rules of `docs/security.md`, as a function of plain data.
  *
  * Asked for every request that carries our session cookie and goes where the cookie counts, reads and WebSocket
  * handshakes included: SameSite alone does not stop a sibling subdomain (RFC 10017 §6.1.3.3).
@@ -56,7 +56,7 @@ function textOf(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value.join(', ') : value
 }
 
-/** Contract §7: the four rules, then `csrf.requireHeader`. */
+/** The four rules, then `csrf.requireHeader`. */
 export function judgeCsrf(facts: CsrfFacts, place: CsrfPlace, options: CsrfOptions): CsrfVerdict {
   const reason = judgeSource(facts, place, options)
   if (reason !== undefined) return { ok: false, reason }
@@ -111,7 +111,7 @@ function isTopLevel(facts: CsrfFacts, place: CsrfPlace): boolean {
 
 /**
  * Whether a person looks at the answer, so that it should be a page: `Sec-Fetch-Mode: navigate`, or without that
- * field an `Accept` that prefers HTML (contract §4).
+ * field an `Accept` that prefers HTML.
  */
 export function isNavigation(headers: IncomingHttpHeaders): boolean {
   const mode = headers['sec-fetch-mode']

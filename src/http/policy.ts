@@ -7,7 +7,7 @@ export interface Policy {
   readonly kind: 'endpoint' | 'route'
   /** `undefined`: all but TRACE and CONNECT. */
   readonly methods: ReadonlySet<string> | undefined
-  /** What becomes of a request without a session (contract of `routes[].session`). */
+  /** What becomes of a request without a session (`routes[].session`). */
   readonly session: 'required' | 'optional' | 'none' | 'login'
   /** Whose tokens are taken in place of a session, from requests without our cookie. With `none` one must come. */
   readonly bearer?: BearerRule | undefined

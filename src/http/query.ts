@@ -1,4 +1,4 @@
-/** The query of our own endpoints: each known parameter at most once, unknown ones ignored (contract §3). */
+/** The query of our own endpoints: each known parameter at most once, unknown ones ignored. */
 import { BffError } from '../errors.ts'
 
 /** More is no form of ours. */

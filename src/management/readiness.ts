@@ -22,7 +22,7 @@ export interface ReadinessAnswer {
 
 /**
  * A dependency that all instances share must not take them all out of service, so an outage is `degraded`; only a
- * store that was never good, or `requireStore`, makes an instance unready (contract: telemetry).
+ * store that was never good, or `requireStore`, makes an instance unready (`docs/operations.md`).
  */
 export class Readiness {
   readonly #options: ReadinessOptions

@@ -1,4 +1,4 @@
-/** The tokens that native apps send: verified once, believed for a moment (contract of `routes[].bearer`). */
+/** The tokens that native apps send: verified once, believed for a moment (`routes[].bearer`). */
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { BffError, hasCode } from '../errors.ts'

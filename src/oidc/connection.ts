@@ -165,7 +165,7 @@ export class Connection {
     if (exchange) configuration[client.customFetch] = exchange.fetch
     // The exchange has the deadline: it also covers the body and stops at our own signal.
     configuration.timeout = 0
-    // An http issuer is a loopback address (contract §6); the metadata check holds https issuers to https.
+    // An http issuer is a loopback address ; the metadata check holds https issuers to https.
     if (this.#issuer.protocol === 'http:') client.allowInsecureRequests(configuration)
     return configuration
   }

@@ -170,7 +170,7 @@ async function refreshedUserinfo(
   }
 }
 
-/** By the facts of the wire (security/proxy-pitfalls.md §7), not by the error that the library made of them. */
+/** By the facts of the wire , not by the error that the library made of them. */
 export function judgeFailure(connection: Connection, exchange: Exchange): FailedGrant {
   const reason = exchange.describe()
   const { status, oauthError } = exchange

@@ -1,4 +1,4 @@
-/** What each header field's name means for the way up and the way down; the lists of contract §6. */
+/** What each header field's name means for the way up and the way down. */
 
 /**
  * The name under which a careless server may look for it: CGI and many frameworks write `X-User`, `x_user`, `X.User`

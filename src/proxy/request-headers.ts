@@ -1,6 +1,6 @@
 /**
  * What goes upstream: the client's header fields less what is ours, of the connection or a claim to identity, plus
- * what the gateway says itself (contract §6). One function for HTTP requests and WebSocket handshakes; pure.
+ * what the gateway says itself. One function for HTTP requests and WebSocket handshakes; pure.
  */
 import { randomBytes } from 'node:crypto'
 import type { Config } from '../config/schema.ts'

@@ -1,6 +1,6 @@
 /**
  * What comes back: the upstream's header fields less those of its connection and those that would speak for the
- * gateway or the whole origin, with caching and `Location` put right (contract §6); pure.
+ * gateway or the whole origin, with caching and `Location` put right; pure.
  */
 import { BffError } from '../errors.ts'
 import { isDroppedDownwards, namedByConnection } from './field-names.ts'

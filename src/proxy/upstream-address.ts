@@ -38,7 +38,7 @@ function serverNameOf(url: URL, configured: string | undefined): string | undefi
 
 /**
  * Options of undici's connector. Certificates are always verified: @fastify/reply-from and a bare undici pool made by
- * it would turn that off (proxy-pitfalls §1.1).
+ * it would turn that off.
  */
 export function connectOptions(address: UpstreamAddress, config: ConnectionConfig): buildConnector.BuildOptions {
   const { ca, cert, key } = config.tls ?? {}

@@ -4,7 +4,7 @@
  * The WebSocket part of @fastify/http-proxy is not used: it accepts the client before it has reached the upstream,
  * checks no origin, sends the session cookie upstream and no token, keeps no back-pressure, hangs for ever on an
  * upgrade that no route wants, and puts internal error texts into close reasons, which over 123 bytes end the
- * process (proxy-pitfalls §1.2, §1.3, §4).
+ * process.
  *
  * Here a handshake is a request like any other until the upstream has said 101: judged by the same hook, sent by the
  * same `Exchange`, refused by the same error handler, or by the upstream's own answer. Then the sockets are joined.

@@ -1,4 +1,4 @@
-/** The endpoints under `basePath`: which path and method is which, and how each is judged (the contract's table). */
+/** The endpoints under `basePath`: which path and method is which, and how each is judged (the table of `docs/endpoints.md`). */
 import type { Place } from '../http/judge.ts'
 import { endpointPolicy, type Policy } from '../http/policy.ts'
 

@@ -20,7 +20,7 @@ export interface SessionReaderOptions {
   readonly keyRing: Pick<KeyRing, 'openSession'>
   readonly cache: SessionCache
   readonly activity: Pick<Activity, 'useOf'>
-  /** Reads the key file again: a record's key may be newer than the ring (contract §8). */
+  /** Reads the key file again: a record's key may be newer than the ring. */
   readonly onUnknownKey?: () => Promise<void>
   readonly log: Log
 }

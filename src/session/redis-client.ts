@@ -27,7 +27,7 @@ function retryDelayMs(times: number): number {
 }
 
 /**
- * What keeps an outage short and bounded (proxy-pitfalls: by default ioredis waits for ever): nothing is queued while
+ * What keeps an outage short and bounded (by default ioredis waits for ever): nothing is queued while
  * there is no connection, nothing is sent twice, every command has an end.
  *
  * Not resent, because a lock that was taken by a command whose answer got lost would then look like another's.

@@ -1,5 +1,5 @@
 /**
- * The session store that many instances share; its keys are contract §8 and `docs/sessions.md`.
+ * The session store that many instances share; its keys are those of `docs/sessions.md`.
  *
  * Reads are one HMGET, writes one script; each touches the keys of one hash slot, so that a Cluster works.
  */
@@ -224,7 +224,7 @@ export class RedisStore implements SessionStore, UseCounter {
     this.#guard
       .run('publish', () => this.#client.publish(this.#channel, this.#message(event)))
       .catch(() => {
-        // Best effort, as the contract says; what must not get lost is published by the script that does it.
+        // Best effort, as promised; what must not get lost is published by the script that does it.
       })
   }
 

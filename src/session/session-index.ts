@@ -25,7 +25,7 @@ export interface SessionIndexOptions {
   readonly now: () => number
 }
 
-/** Names in keys are hashes keyed by the ring, so that a dump of the store tells nobody's subject (contract §8). */
+/** Names in keys are hashes keyed by the ring, so that a dump of the store tells nobody's subject. */
 export class SessionIndex {
   readonly #options: SessionIndexOptions
 

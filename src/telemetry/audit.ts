@@ -1,4 +1,4 @@
-/** Audit events: who signed in, out, and what was refused (contract §10, ASVS 16.3). */
+/** Audit events: who signed in, out, and what was refused (`docs/operations.md`, ASVS 16.3). */
 import { createHash } from 'node:crypto'
 import type { Log } from './log.ts'
 

@@ -14,7 +14,7 @@ export interface MetricsOptions {
 }
 
 /**
- * Every metric of contract §10; modules take `metrics?: Metrics` or a `Pick`.
+ * Every metric of `docs/operations.md`; modules take `metrics?: Metrics` or a `Pick`.
  *
  * Label values come from fixed sets and from the configuration, never from a request: one client must not be able
  * to fill the registry's memory (R71).

@@ -65,7 +65,7 @@ async function tlsUpstream(options: object): Promise<RawUpstream> {
   return upstream
 }
 
-describe('TLS to an upstream is verified (TK-06, pitfalls §1.1)', () => {
+describe('TLS to an upstream is verified (TK-06)', () => {
   test('a certificate that nobody we know has signed is a 502, also where the port answers', async () => {
     const upstream = await tlsUpstream({ ...certificate('self', 'DNS:localhost') })
     const port = await proxyTo(`https://localhost:${upstream.port}`)

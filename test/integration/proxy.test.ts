@@ -129,7 +129,7 @@ describe('a request through the proxy', () => {
     ['Connection: upgrade\r\nUpgrade: TLS/1.0'],
     ['Keep-Alive: timeout=5'],
     ['TE: trailers'],
-  ])('%s is consumed and the request is served (pitfalls §1.3)', async (lines) => {
+  ])('%s is consumed and the request is served', async (lines) => {
     const { upstream, port } = await world()
 
     expect(statusOf(await exchange(port, get('/api/x', ...lines.split('\r\n'))))).toBe(200)

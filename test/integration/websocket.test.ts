@@ -119,7 +119,7 @@ describe('a handshake', () => {
     expect(upstream.requests).toEqual([])
   })
 
-  test('to a route without WebSockets is answered at once (pitfalls §1.3)', async () => {
+  test('to a route without WebSockets is answered at once', async () => {
     const { upstream, port } = await rawWorld(accept, { websocket: false })
     using client = await RawClient.connect(port)
 
@@ -143,7 +143,7 @@ describe('a handshake', () => {
     expect([...upstream.requests, ...refusing.upstream.requests]).toEqual([])
   })
 
-  test('that the upstream refuses gets the refusal, and the upstream’s connection is let go (pitfalls §4)', async () => {
+  test('that the upstream refuses gets the refusal, and the upstream’s connection is let go', async () => {
     const { upstream, port } = await rawWorld(
       (socket) => void socket.write('HTTP/1.1 401 Unauthorized\r\nContent-Length: 5\r\n\r\nhello'),
     )

@@ -47,7 +47,7 @@ test('a name of somebody else’s session ends nothing, and neither does a form 
   const there = await world()
   const { tab } = await there.signedIn()
   const victim = await there.signedIn({ user: 'bob' })
-  const { sessions } = (await victim.tab.fetch('/bff/sessions')).json() as { sessions: { ref: string }[] } // contract §3
+  const { sessions } = (await victim.tab.fetch('/bff/sessions')).json() as { sessions: { ref: string }[] } // as documented
 
   const post = (form: Record<string, string>) =>
     tab.navigate(`${there.url}/bff/your-sessions`, { method: 'POST', form: new URLSearchParams(form) })

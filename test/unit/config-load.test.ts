@@ -144,7 +144,7 @@ describe('values from files', () => {
 })
 
 describe('what comes out', () => {
-  test('the defaults of the contract', () => {
+  test('the defaults that are documented', () => {
     const { config } = load()
 
     expect(config).toMatchObject({

@@ -232,7 +232,7 @@ test.each([
   },
 )
 
-/** Contract §7 written a second time, rule by rule and without an order, to hold the first against. */
+/** The rules written a second time, rule by rule and without an order, to hold the first against. */
 function contractAllows(facts: CsrfFacts, place: CsrfPlace, how: CsrfOptions): boolean {
   const opensDocuments = !place.isEndpoint && ['login', 'optional'].includes(place.session)
   const navigable = !place.isEndpoint && place.session === 'required' && place.navigable
@@ -284,7 +284,7 @@ function* everyCombination(): Generator<CsrfFacts> {
                 yield { method, secFetchSite, secFetchMode, secFetchDest, origin, xCsrf, accept }
 }
 
-test('every combination of facts, places and settings is judged as contract §7 says (CS-01, CS-04)', () => {
+test('every combination of facts, places and settings is judged as the rules say (CS-01, CS-04)', () => {
   const wrong: unknown[] = []
   let count = 0
   for (const facts of everyCombination()) {

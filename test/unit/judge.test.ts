@@ -174,7 +174,7 @@ test('rate comes before session, session before access, access before size', asy
   expect(await codeOf(world(), { headers: good })).toBe('pass')
 })
 
-test('a request without our cookie is anonymous and not judged for CSRF (contract of CSRF)', async () => {
+test('a request without our cookie is anonymous and not judged for CSRF', async () => {
   const headers = { 'sec-fetch-site': 'cross-site' }
 
   expect(await codeOf(world(), { url: '/api', headers })).toBe('login_required')

@@ -18,7 +18,7 @@ function begun(createdAt: number, returnTo = '/orders') {
   return { id: transactionId(stateOf(transaction)), sealed: sealTransaction(ring, transaction), transaction }
 }
 
-test('a transaction cookie is at most 200 bytes with a short return address (contract of cookies)', () => {
+test('a transaction cookie is at most 200 bytes with a short return address', () => {
   const { id, sealed } = begun(now, '/orders?page=2')
 
   expect(`__Secure-sidegate-tx-${id}=${sealed}`.length).toBeLessThanOrEqual(200)

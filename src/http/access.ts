@@ -22,8 +22,10 @@ export function judgeAccess(policy: Policy, user: Session | BearerToken | null, 
   if (!user) throw new BffError('login_required', 'the route has access rules and the request has no session')
 
   for (const [claim, wanted] of policy.allow ?? []) {
-    if (!claimTexts(user, claim).some((value) => wanted.includes(value))) {
-      throw new BffError('forbidden', `the claim ${claim} has none of the values that the route allows`)
+    const values = claimTexts(user, claim)
+    if (!values.some((value) => wanted.includes(value) || (isScope(claim) && hasScope(value, wanted)))) {
+      const fault = values.length === 0 ? 'is missing' : 'has none of the values that the route allows'
+      throw new BffError('forbidden', `the claim ${claim} ${fault}`)
     }
   }
 
@@ -40,6 +42,15 @@ export function judgeAccess(policy: Policy, user: Session | BearerToken | null, 
       ...(policy.maxAgeMs !== undefined && { maxAgeSeconds: Math.floor(policy.maxAgeMs / 1_000) }),
     })
   }
+}
+
+/** `scope`, and `scp` at Entra ID and Okta: a list with spaces between (RFC 8693 §4.2). */
+function isScope(claim: string): boolean {
+  return /(?:^|:)(?:scope|scp)$/.test(claim)
+}
+
+function hasScope(value: string, wanted: readonly string[]): boolean {
+  return value.split(' ').some((scope) => wanted.includes(scope))
 }
 
 /** What RFC 9470 §3 tells a client whose token does not do. */

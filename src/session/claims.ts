@@ -1,5 +1,6 @@
 /** Where a claim is found: exact name first, then dotted path; in the ID token, the access token or UserInfo. */
 import { decodeJwt } from 'jose'
+import type { TokenSet } from '../oidc/token-set.ts'
 import type { Session } from './session.ts'
 
 /** A session, or an access token that came by itself: then its claims are all there are. */
@@ -12,7 +13,7 @@ export type ClaimSource = Pick<Session, 'claims'> & Partial<Pick<Session, 'useri
 export function claimOf(session: ClaimSource, name: string): unknown {
   if (name.startsWith('access_token:')) {
     const { claims, tokens } = session
-    return lookUp(tokens ? accessTokenClaims(tokens.accessToken) : claims, name.slice(13))
+    return lookUp(tokens ? accessTokenClaims(tokens) : claims, name.slice(13))
   }
   if (name.startsWith('userinfo:')) return lookUp(session.userinfo, name.slice(9))
   return lookUp(session.claims, name)
@@ -28,26 +29,35 @@ export function claimTexts(session: ClaimSource, name: string): string[] {
   })
 }
 
+/** At every level the exact name goes first, since names hold dots too: `resource_access.my.shop.roles` (Keycloak). */
 function lookUp(claims: unknown, name: string): unknown {
   if (!isRecord(claims)) return undefined
   if (Object.hasOwn(claims, name)) return claims[name]
-  let value: unknown = claims
-  for (const part of name.split('.')) {
-    if (!isRecord(value) || !Object.hasOwn(value, part)) return undefined
-    value = value[part]
+  for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
+    const part = name.slice(0, dot)
+    const found = Object.hasOwn(claims, part) ? lookUp(claims[part], name.slice(dot + 1)) : undefined
+    if (found !== undefined) return found
   }
-  return value
+  return undefined
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** What each token says, as long as the token is held: it is asked for on every request. */
+const decoded = new WeakMap<TokenSet, Record<string, unknown> | 'opaque'>()
+
 // The provider gave this token to us over TLS for its API; we read it for rules, we do not accept it as proof.
-function accessTokenClaims(accessToken: string): Record<string, unknown> | undefined {
-  try {
-    return decodeJwt(accessToken)
-  } catch {
-    return undefined // an opaque token has no claims to read
+function accessTokenClaims(tokens: TokenSet): Record<string, unknown> | undefined {
+  let claims = decoded.get(tokens)
+  if (claims === undefined) {
+    try {
+      claims = decodeJwt(tokens.accessToken)
+    } catch {
+      claims = 'opaque' // it has no claims to read
+    }
+    decoded.set(tokens, claims)
   }
+  return claims === 'opaque' ? undefined : claims
 }

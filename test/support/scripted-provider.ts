@@ -398,7 +398,7 @@ export class ScriptedProvider implements AsyncDisposable {
       grant.refreshTokens.push(refreshToken)
       this.#grants.set(refreshToken, grant)
     }
-    return this.tokenResponse(
+    const body = this.tokenResponse(
       {
         access_token: accessToken,
         token_type: isDpop ? 'DPoP' : 'Bearer',
@@ -409,6 +409,9 @@ export class ScriptedProvider implements AsyncDisposable {
       },
       form,
     )
+    // UserInfo knows the token that was sent.
+    if (typeof body['access_token'] === 'string') this.#accessTokens.set(body['access_token'], grant)
+    return body
   }
 
   async #issueIdToken(grant: Grant, isRefresh: boolean): Promise<string> {

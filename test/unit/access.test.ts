@@ -98,6 +98,30 @@ test('a step-up says what is wanted and how to get it (RFC 9470)', () => {
   }
 })
 
+test('names in a path may hold dots themselves, and the exact name goes first at every level', () => {
+  const session = signedIn({
+    resource_access: { 'my.shop': { roles: ['buyer'] }, my: { shop: { seats: 2 } } },
+    'resource_access.my.shop.roles.all': 'exact',
+  })
+
+  expect(claimOf(session, 'resource_access.my.shop.roles')).toEqual(['buyer'])
+  expect(claimOf(session, 'resource_access.my.shop.seats')).toBe(2)
+  expect(claimOf(session, 'resource_access.my.shop.roles.all')).toBe('exact')
+  expect(claimOf(session, 'resource_access.my.shop.toString')).toBeUndefined()
+  expect(claimOf(session, 'resource_access..my')).toBeUndefined()
+})
+
+test.each([
+  ['access_token:scope', { scope: 'openid orders.read' }, 'pass'],
+  ['scp', { scp: ['orders.read'] }, 'pass'],
+  ['scope', { scope: 'orders.readonly' }, 'forbidden'],
+  ['department', { department: 'orders.read and more' }, 'forbidden'],
+])('the scopes in one text are a list, other texts are not: %s', (claim, claims, expected) => {
+  const rules = policy({ allow: new Map([[claim, ['orders.read']]]) })
+
+  expect(codeOf(() => judgeAccess(rules, { token: 't', claims, expiresAt: undefined }, options))).toBe(expected)
+})
+
 test('a claim is found by its exact name first, then by its dotted path, and never on a prototype', () => {
   const session = signedIn({ 'a.b': 'exact', a: { b: 'path', c: { d: 1 } }, 'https://x.example/roles': ['r'] })
 
@@ -108,5 +132,6 @@ test('a claim is found by its exact name first, then by its dotted path, and nev
   expect(claimOf(session, 'constructor.name')).toBeUndefined()
   expect(claimOf(session, 'a.b.length')).toBeUndefined()
   expect(claimOf(session, 'userinfo:department')).toBe('sales')
+  expect(claimOf(session, 'userinfo:groups')).toBeUndefined()
   expect(claimOf(session, 'access_token:scope')).toBeUndefined()
 })

@@ -19,7 +19,7 @@ import { type EndReason, type Session, sessionRef } from './session.ts'
 import { SessionIndex } from './session-index.ts'
 import type { DeleteConditions, ReplaceOutcome, SessionStore, StoredSession, StoreEvent } from './store.ts'
 
-/** A request waits for a refresh so long at most (contract §8). */
+/** A request waits for a refresh so long at most. */
 const PATIENCE_MS = 5_000
 const LEASE_MS = 10_000
 const MAX_USER_AGENT = 256
@@ -248,6 +248,25 @@ export class SessionManager {
     if (waitMs > 0 && this.#now() >= session.tokens.accessTokenExpiresAt) throw unavailable(Math.ceil(waitMs / 1_000))
     const result = await this.#patiently(this.#refresher.refresh(cookieValue, session, true))
     return this.#handOut(this.#current(result))
+  }
+
+  /**
+   * The session with another access token than the one that an API has refused before its time. Whoever comes second
+   * gets what the first one got; `undefined` where the session cannot have another.
+   *
+   * @throws BffError `session_expired`, `store_unavailable`, `provider_unavailable` (the session stays)
+   */
+  async replaceToken(cookieValue: string, refused: string): Promise<Session | undefined> {
+    const opened = await this.#load(cookieValue)
+    if (!opened) throw expired()
+    const { session } = opened
+    if (session.tokens.accessToken !== refused) return this.#handOut(opened)
+    if (session.tokens.refreshToken === undefined) return undefined
+    const waitMs = this.#refresher.setbackMs(session)
+    if (waitMs > 0) throw unavailable(Math.ceil(waitMs / 1_000))
+    const current = this.#current(await this.#patiently(this.#refresher.refresh(cookieValue, session, true)))
+    // Some providers answer with the token that they still take for good.
+    return current.session.tokens.accessToken === refused ? undefined : this.#handOut(current)
   }
 
   /**

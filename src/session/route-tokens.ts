@@ -43,28 +43,56 @@ export class RouteTokens {
 
   /** Gets it. @throws BffError `session_expired`, `store_unavailable`, `provider_unavailable` (the session stays) */
   async tokenFor(cookieValue: string, session: Session, rule: RouteTokenRule): Promise<TokenSet> {
+    const { token } = await this.#obtain(cookieValue, session, rule, undefined)
+    return token
+  }
+
+  /**
+   * The session with another token for this rule than the one that an upstream has refused before its time. Fails as
+   * `tokenFor` does.
+   */
+  async replace(cookieValue: string, session: Session, rule: RouteTokenRule, refused: string): Promise<Session> {
+    return (await this.#obtain(cookieValue, session, rule, refused)).session
+  }
+
+  async #obtain(
+    cookieValue: string,
+    session: Session,
+    rule: RouteTokenRule,
+    refused: string | undefined,
+  ): Promise<{ session: Session; token: TokenSet }> {
     let seen = session
     // Twice: a refresh on another instance, in the same moment, takes the token away with those that it belongs to.
     for (let attempt = 0; attempt < 2; attempt += 1) {
-      const held = this.heldBy(seen, rule)
-      if (held) return held
-      const result = await this.#fly(cookieValue, seen, rule)
+      const held = this.#heldOtherThan(refused, seen, rule)
+      if (held) return { session: seen, token: held }
+      const result = await this.#fly(cookieValue, seen, rule, refused)
       if (result.kind === 'ended')
         throw new BffError('session_expired', 'the session ended while a token was got for it')
       if (result.kind === 'unavailable') throw unavailable(result.retryAfterSeconds)
       seen = result.opened.session
     }
-    const token = this.heldBy(seen, rule)
-    if (token) return token
+    const token = this.#heldOtherThan(refused, seen, rule)
+    if (token) return { session: seen, token }
     throw unavailable(1)
   }
 
-  #fly(cookieValue: string, session: Session, rule: RouteTokenRule): Promise<RefreshResult> {
+  #heldOtherThan(refused: string | undefined, session: Session, rule: RouteTokenRule): TokenSet | undefined {
+    const held = this.heldBy(session, rule)
+    return held?.accessToken === refused ? undefined : held
+  }
+
+  #fly(
+    cookieValue: string,
+    session: Session,
+    rule: RouteTokenRule,
+    refused: string | undefined,
+  ): Promise<RefreshResult> {
     const flightKey = `${session.ref} ${routeTokenKey(rule)}`
     const setback = this.#setbacks.get(flightKey)
     if (setback && setback.until > this.#options.now()) throw unavailable(setback.retryAfterSeconds)
     return this.#options.refresher.exclusively(flightKey, cookieValue, session, {
-      isDone: (current) => this.heldBy(current, rule) !== undefined,
+      isDone: (current) => this.#heldOtherThan(refused, current, rule) !== undefined,
       work: (hold, current) => this.#ask(flightKey, hold, current, rule),
     })
   }

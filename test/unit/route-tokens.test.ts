@@ -135,3 +135,34 @@ test('a refresh and a token for a route never spend the refresh token at the sam
 
   expect(provider.asked).toEqual(['rotated'])
 })
+
+test('a token that an upstream has refused is got anew, once for all who bring it, and the others stay (PX-13)', async () => {
+  const { token, provider, manager, cookieValue } = await signedIn()
+  const [refused, other] = await Promise.all([token(orders), token(stock)])
+  const session = (await manager.peek(cookieValue))!
+  const replace = () => manager.routeTokens.replace(cookieValue, session, orders, refused.accessToken)
+
+  const sessions = [...(await Promise.all([replace(), replace()])), await replace()]
+
+  const replaced = new Set(sessions.map((one) => manager.routeTokens.heldBy(one, orders)?.accessToken))
+  expect(replaced.size).toBe(1)
+  expect(replaced).not.toContain(refused.accessToken)
+  expect(provider.routeCalls).toHaveLength(3)
+  expect(await token(stock)).toEqual(other)
+  expect(provider.asked).toEqual([])
+})
+
+test('a refused token stays where no other can be got, and its provider is left alone for a while', async () => {
+  const { token, provider, manager, cookieValue, clock } = await signedIn()
+  const refused = await token(orders)
+  const session = (await manager.peek(cookieValue))!
+  const replace = () => manager.routeTokens.replace(cookieValue, session, orders, refused.accessToken)
+  provider.routeScript.push(() => ({ kind: 'unavailable', reason: 'status 503' }))
+
+  await expect(replace()).rejects.toMatchObject({ code: 'provider_unavailable' })
+  await expect(replace()).rejects.toMatchObject({ code: 'provider_unavailable' })
+  expect(provider.routeCalls).toHaveLength(2)
+  expect(await token(orders)).toEqual(refused)
+  clock.advance(2_000)
+  expect(manager.routeTokens.heldBy(await replace(), orders)?.accessToken).not.toBe(refused.accessToken)
+})

@@ -148,7 +148,7 @@ describe('one refresh, whoever asks', () => {
     expect(provider.asked).toHaveLength(1)
   })
 
-  test('who cannot wait any longer goes on with the old token while it is valid (contract §8)', async () => {
+  test('who cannot wait any longer goes on with the old token while it is valid', async () => {
     const { provider, resolve } = await signedIn('stale', { patienceMs: 20 })
     const slow = gate()
     provider.script.push(async () => (await slow.passed, provider.succeed()))
@@ -392,6 +392,58 @@ describe('what a refusal means', () => {
 
     await expect(resolve()).rejects.toMatchObject({ code: 'provider_unavailable' })
     expect((await manager.peek(cookieValue))?.refreshInDoubt?.losses).toBe(1)
+  })
+})
+
+describe('a token that an API has refused before its time (PX-13)', () => {
+  test('is replaced once, for all who bring it, on every instance, at once and later', async () => {
+    const world = await signedIn('valid')
+    const managers = [world.manager, world.sibling().manager]
+    const replace = (refused: string) =>
+      Promise.all(managers.flatMap((manager) => [0, 1, 2].map(() => manager.replaceToken(world.cookieValue, refused))))
+
+    const sessions = [...(await replace('access-1')), ...(await replace('access-1'))]
+
+    expect(new Set(sessions.map((session) => session?.tokens.accessToken))).toEqual(new Set(['access-2']))
+    expect(world.provider.asked).toEqual(['refresh-1'])
+    expect((await world.resolve()).tokens.accessToken).toBe('access-2')
+  })
+
+  test('has no successor where there is no refresh token, or where the provider sends the same again', async () => {
+    const { manager, provider } = managerWorld()
+    onTestFinished(() => manager.close())
+    const { refreshToken: _none, ...tokens } = provider.issue()
+    const poor = await manager.create({ provider: 'default', result: { ...provider.login(), tokens } })
+    const rich = await manager.create({ provider: 'default', result: provider.login() })
+    const refused = rich.session.tokens.accessToken
+    provider.script.push(() => provider.succeed({ accessToken: refused }))
+
+    expect(await manager.replaceToken(poor.cookieValue, tokens.accessToken)).toBeUndefined()
+    expect(provider.asked).toEqual([])
+    expect(await manager.replaceToken(rich.cookieValue, refused)).toBeUndefined()
+    expect(provider.asked).toHaveLength(1)
+  })
+
+  test('a provider that is down is asked once and then left alone; the session stays', async () => {
+    const { manager, provider, cookieValue, resolve, now } = await signedIn('valid')
+    provider.script.push(() => ({ kind: 'unavailable', reason: 'status 503' }))
+    const replace = () => manager.replaceToken(cookieValue, 'access-1')
+
+    await expect(replace()).rejects.toMatchObject({ code: 'provider_unavailable' })
+    await expect(replace()).rejects.toMatchObject({ code: 'provider_unavailable' })
+    expect(provider.asked).toHaveLength(1)
+    expect((await resolve()).tokens.accessToken).toBe('access-1')
+    now.advance(2_000)
+    expect((await replace())?.tokens.accessToken).toBe('access-2')
+  })
+
+  test('invalid_grant ends the session, and one that is gone already says so (RF-04)', async () => {
+    const { manager, provider, cookieValue } = await signedIn('valid')
+    provider.script.push(() => ({ kind: 'rejected', reason: 'invalid_grant' }))
+
+    await expect(manager.replaceToken(cookieValue, 'access-1')).rejects.toMatchObject({ code: 'session_expired' })
+    await expect(manager.replaceToken(cookieValue, 'access-1')).rejects.toMatchObject({ code: 'session_expired' })
+    expect(await manager.peek(cookieValue)).toBeUndefined()
   })
 })
 

@@ -212,6 +212,13 @@ function checkSecretLength(provider: ProviderConfig, path: ConfigPath, report: R
 function checkRequest(provider: ProviderConfig, path: ConfigPath, config: ConfigValues, report: Report): void {
   if (!provider.scopes.includes('openid'))
     report([...path, 'scopes'], 'lacks openid: without it there is no ID token, and nobody to sign in')
+  // A tolerance keeps tokens alive after their end, and a wrong clock unnoticed (ID-05).
+  if (provider.clockTolerance > 60_000) {
+    report(
+      [...path, 'clockTolerance'],
+      'is more than the 60s that clocks may be apart: set the clocks by NTP, and leave it at 30s',
+    )
+  }
   checkParameters(provider.authorizationParams, [...path, 'authorizationParams'], report)
   if (provider.requestObject && (provider.privateKey ?? provider.privateKeyFile) === undefined) {
     report([...path, 'privateKey'], 'is missing: requestObject signs with it; write privateKeyFile')

@@ -173,7 +173,7 @@ const provider = z
       }),
     clockTolerance: duration()
       .prefault('30s')
-      .meta({ description: 'How far the clocks of gateway and authorization server may be apart.' }),
+      .meta({ description: 'How far the clocks of gateway and authorization server may be apart: at most 60s.' }),
     timeout: duration(1)
       .prefault('10s')
       .meta({ description: 'Longest wait for one answer of the authorization server.' }),

@@ -256,6 +256,12 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     /always code/,
   ],
   [
+    'clocks that may be minutes apart (ID-05)',
+    { provider: provider(`  clientSecret: ${SECRET}\n  clockTolerance: 5m`) },
+    '6:19 provider.clockTolerance',
+    /more than the 60s/,
+  ],
+  [
     'the algorithm none',
     { provider: provider(`  clientSecret: ${SECRET}\n  idTokenSignedResponseAlg: none`) },
     '6:29 provider.idTokenSignedResponseAlg',

@@ -262,6 +262,14 @@ export const loginRemovals: readonly GuardRemoval[] = [
     tests: ['test/integration/oidc-callback.test.ts'],
   },
   {
+    id: 'CB-06',
+    without: 'leaves the cookie of a login that an error answer has ended',
+    file: 'src/routes/callback.ts',
+    text: 'this login is over.\n      this.#clearTransaction(transactionId(state))\n',
+    replacement: 'this login is over.\n',
+    tests: ['test/integration/conformance-login.test.ts'],
+  },
+  {
     id: 'CB-07',
     without: 'begins a new login after one that failed',
     file: 'src/routes/callback.ts',
@@ -324,13 +332,5 @@ export const loginRemovals: readonly GuardRemoval[] = [
     text: 'return this.#reply.redirect(returnTo, 303)',
     replacement: 'return this.#reply.code(200).header("refresh", `0; url=${returnTo}`).send("")',
     tests: ['test/integration/login-flow.test.ts'],
-  },
-  {
-    id: 'CB-11',
-    without: 'takes a plain answer where a signed one is due',
-    file: 'src/oidc/code-grant.ts',
-    text: "if (config.responseMode.endsWith('jwt') !== response.has('response')) {",
-    replacement: 'if (config.responseMode === undefined) {',
-    tests: ['test/integration/oidc-sender-constrained.test.ts'],
   },
 ]

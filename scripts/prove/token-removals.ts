@@ -290,6 +290,14 @@ export const tokenRemovals: readonly GuardRemoval[] = [
     tests: [ID_TOKEN],
   },
   {
+    id: 'ID-05',
+    without: 'lets clocks be as far apart as anybody likes',
+    file: 'src/config/provider-rules.ts',
+    text: 'if (provider.clockTolerance > 60_000) {',
+    replacement: 'if (provider.clockTolerance < 0) {',
+    tests: ['test/unit/config-problems.test.ts'],
+  },
+  {
     id: 'ID-06',
     without: 'takes the ID token of another login',
     file: 'src/oidc/id-token.ts',

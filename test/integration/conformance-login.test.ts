@@ -136,6 +136,23 @@ describe('a callback', () => {
     expect(scripted.server.calls('token')).toBe(0)
   })
 
+  test('with an error is the end of its login: nothing of the server’s words is shown, and no code counts afterwards (CB-06)', async () => {
+    const scripted = await start()
+    const tab = await scripted.visitor()
+    const url = await scripted.begin(tab)
+
+    const failed = await scripted.comeBack(tab, url, {
+      response: { code: null, error: 'access_denied', error_description: '<b>call 0800-EVIL</b>' },
+    })
+    const afterwards = await scripted.comeBack(tab, url)
+
+    expect([failed.status, afterwards.status]).toEqual([400, 400])
+    expect(failed.hops).toHaveLength(1)
+    expect(failed.text).not.toContain('EVIL')
+    expect(failed.headers['set-cookie']?.join()).toMatch(/-tx-[\w-]+=;.*Max-Age=0/)
+    expect(scripted.server.calls('token')).toBe(0)
+  })
+
   test('that another browser has used is refused also in one that is signed in itself (CB-01)', async () => {
     const scripted = await start()
     const [tab, other] = [await scripted.visitor(), await scripted.visitor()]

@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import { differences, takeOver } from './config/running.ts'
 import type { Config, ProviderConfig } from './config/schema.ts'
 import { buildGateway, type ConfiguredProvider, type Gateway } from './gateway.ts'
+import { Overload } from './http/overload.ts'
 import { type Limiter, RateLimiter } from './http/rate-limit.ts'
 import { SharedRateLimiter } from './http/shared-rate-limit.ts'
 import { buildAdmin } from './management/admin.ts'
@@ -50,6 +51,7 @@ export class Service {
   readonly #clients = new Map<string, OidcProvider>()
   readonly #manager: SessionManager
   readonly #limiter: Limiter
+  readonly #overload: Overload
   readonly #readiness: Readiness
   readonly #metrics: Metrics
   readonly #audit: Audit
@@ -86,6 +88,11 @@ export class Service {
       ...(options.rereadKeys && { onUnknownKey: options.rereadKeys }),
     })
     this.#limiter = this.#createLimiter()
+    this.#overload = new Overload({
+      waiting: () => this.#listener?.waiting ?? 0,
+      places: () => Math.max(0, ...this.#config.routes.map(({ maxInFlight }) => maxInFlight)),
+      log,
+    })
     this.#readiness = new Readiness({
       probeStore: () => this.#store.probe(),
       isProviderReady: () => [...this.#clients.values()].every((client) => !client.degraded),
@@ -120,6 +127,7 @@ export class Service {
       })
       await this.#forwardAuth.listen(forwardAuth)
     }
+    this.#overload.start()
     await this.#listener.listen(listen)
     return {
       public: this.#listener.address,
@@ -169,6 +177,7 @@ export class Service {
     this.#log.level = config.log.level
     this.#manager.update(config.session)
     if (tls) listener.useCertificate(tls)
+    if (config.store.redis && this.#store instanceof RedisStore) this.#store.useCredentials(config.store.redis)
     const dismissed = [...this.#clients].filter(([name, client]) => clients.get(name) !== client)
     for (const [name] of dismissed) this.#clients.delete(name)
     for (const [name, providerConfig] of providersOf(config)) {
@@ -200,6 +209,7 @@ export class Service {
         }),
       ),
       limiter: this.#limiter,
+      overload: this.#overload,
       clientModule: this.#options.clientModule,
       now: this.#now,
     })
@@ -226,6 +236,7 @@ export class Service {
   async #stop(): Promise<void> {
     await this.#updating
     await this.#listener?.close(this.#config.shutdown.grace)
+    this.#overload.stop()
     await this.#forwardAuth?.close()
     await this.#management?.close()
     await this.#admin?.close()

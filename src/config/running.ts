@@ -1,6 +1,6 @@
 /** What of a changed configuration a running process can take over, and what holds until it starts anew. */
 import { isRecord } from './explain.ts'
-import type { Config } from './schema.ts'
+import type { Config, RedisConfig } from './schema.ts'
 
 export interface TakenOver {
   /** The changed configuration, with the old value wherever that cannot change. */
@@ -34,9 +34,20 @@ export function takeOver(running: Config, changed: Config): TakenOver {
       cache: session.cache,
       cookie: { ...changed.session.cookie, insecure: session.cookie.insecure },
     },
-    store: running.store,
+    store: { redis: redisOf(running.store.redis, changed.store.redis) },
   }
   return { config, kept: differences(changed, config) }
+}
+
+/** The same Redis with whatever credentials it now takes, which the next connection uses; never another Redis. */
+function redisOf(running: RedisConfig | undefined, changed: RedisConfig | undefined): RedisConfig | undefined {
+  if (!running || !changed) return running
+  return differences(withoutCredentials(running), withoutCredentials(changed)).length === 0 ? changed : running
+}
+
+function withoutCredentials(redis: RedisConfig): object {
+  const { url, urlFile: _, username: _user, password: _password, passwordFile: _file, tls, ...place } = redis
+  return { ...place, url: url?.replace(/^([a-z]+:\/\/)[^/@]*@/, '$1'), hasTls: tls !== undefined }
 }
 
 /** The keys under which two configurations differ, as an operator writes them. */

@@ -74,6 +74,19 @@ export function connectData(config: RedisConfig): RedisClient {
   return redis as Redis & ScriptCommands // as above
 }
 
+/** From the next connection on; those that there are stay. */
+export function useCredentials(client: RedisClient, config: RedisConfig): void {
+  const changed = { username: undefined, password: undefined, ...credentials(config) }
+  const tls = tlsOptions(config, endpointOf(config))
+  // Both keep these objects and read them at each connection.
+  if (client instanceof Cluster) Object.assign(client.options.redisOptions ?? {}, changed, tls)
+  else {
+    const { username: sentinelUsername, password: sentinelPassword } = changed
+    const sentinels = config.sentinels && { sentinelUsername, sentinelPassword, sentinelTLS: tls.tls }
+    Object.assign(client.options, changed, tls, sentinels)
+  }
+}
+
 /** A connection for one subscription. It does not reconnect: its owner makes a new one and knows that there was a gap. */
 export function connectSubscriber(config: RedisConfig, data: RedisClient): Redis {
   const once = {

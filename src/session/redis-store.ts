@@ -8,7 +8,7 @@ import { Cluster } from 'ioredis'
 import type { RedisConfig } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { connectData, connectSubscriber, type RedisClient, withoutCommand } from './redis-client.ts'
+import { connectData, connectSubscriber, type RedisClient, useCredentials, withoutCommand } from './redis-client.ts'
 import { RedisEvents } from './redis-events.ts'
 import { RedisGuard, replyCode } from './redis-guard.ts'
 import { inspectRedis } from './redis-inspection.ts'
@@ -39,7 +39,7 @@ export class RedisStore implements SessionStore, UseCounter {
   readonly instance = randomUUID()
   readonly #prefix: string
   readonly #channel: string
-  readonly #config: RedisConfig
+  #config: RedisConfig
   readonly #client: RedisClient
   readonly #events: RedisEvents
   readonly #log: Log
@@ -63,7 +63,7 @@ export class RedisStore implements SessionStore, UseCounter {
     this.#events = new RedisEvents({
       channel: this.#channel,
       instance: this.instance,
-      connect: () => connectSubscriber(options.config, this.#client),
+      connect: () => connectSubscriber(this.#config, this.#client),
       publish: (message) => this.#guard.run('tick', () => this.#client.publish(this.#channel, message)),
       log: options.log,
     })
@@ -73,6 +73,12 @@ export class RedisStore implements SessionStore, UseCounter {
       this.#guard.run('tick', () => this.#client.del(`${this.#prefix}probe`)).catch(() => {})
     }, PROVE_MASTER_MS)
     this.#masterProof.unref()
+  }
+
+  /** Takes changed credentials of the same Redis, for connections made from now on. */
+  useCredentials(config: RedisConfig): void {
+    this.#config = config
+    useCredentials(this.#client, config)
   }
 
   async get(ref: string): Promise<StoredSession | undefined> {

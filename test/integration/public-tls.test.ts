@@ -92,6 +92,9 @@ test.each(['a key of another certificate', 'no certificate at all'])(
       'the changed configuration cannot be used; the old one stays in force',
     )
     expect(tls.world.log.text).not.toContain('PRIVATE KEY')
+    // Nothing of it was taken over: the old configuration is no change.
+    await tls.world.gateway.service.update(tls.world.config)
+    expect(tls.world.log.text).not.toContain('is in force')
   },
 )
 

@@ -67,6 +67,19 @@ test('everything else is taken over, certificates and tokens of listeners includ
   expect(takeOver(running, changed)).toEqual({ config: changed, kept: [] })
 })
 
+test('the credentials of the same Redis are taken over, and nothing of another one', () => {
+  const redis = (changes: object) => config({ store: { redis: { url: 'rediss://shop:one@redis:6379/1', ...changes } } })
+  const running = redis({ tls: { ca: 'one' } })
+  const rotated = redis({ url: 'rediss://store:two@redis:6379/1', tls: { ca: 'two' } })
+  const byKey = redis({ username: 'store', password: 'two', tls: { ca: 'two' }, url: 'rediss://redis:6379/1' })
+
+  expect(takeOver(running, rotated)).toEqual({ config: rotated, kept: [] })
+  expect(takeOver(running, byKey)).toEqual({ config: byKey, kept: [] })
+  for (const changes of [{ url: 'rediss://shop:two@other:6379/1' }, { url: 'rediss://shop:two@redis:6379/2' }, {}]) {
+    expect(takeOver(running, redis(changes)).config).toEqual(running)
+  }
+})
+
 test('a configuration without session keys does not take those away that seal what is stored', () => {
   const running = config({})
 

@@ -83,8 +83,14 @@ test.each([
       script: (server) => {
         server.faults.revocation = fault
       },
+      // Longer than any test: whoever waits for the server waits in vain.
+      provider: { timeout: '60s' },
     })
-    const tab = await signedIn(scripted)
+    const browser = scripted.world.browser()
+    const tab = browser.newTab()
+    await tab.navigate(`${scripted.url}/`)
+    await scripted.signIn(tab)
+    const kept = browser.jar.get('__Host-Http-sidegate')?.value
 
     const answer = await tab.fetch('/bff/logout?local=true', { method: 'POST', from: scripted.url })
 
@@ -92,7 +98,10 @@ test.each([
     expect(answer.headers['set-cookie']?.[0]).toMatch(
       /^__Host-Http-sidegate=; Path=\/; Secure; HttpOnly; SameSite=Strict; Max-Age=0/,
     )
-    expect(await isSignedIn(tab, scripted)).toBe(false)
+    // Gone here, and not only in this browser.
+    const stolen = { cookie: `__Host-Http-sidegate=${kept}`, 'sec-fetch-site': 'same-origin' }
+    const replay = await fetch(`${scripted.url}/api/orders`, { headers: stolen })
+    expect([replay.status, replay.headers.get('sidegate-error')]).toEqual([401, 'session_expired'])
     scripted.server.release()
   },
 )

@@ -23,6 +23,8 @@ const RUN_MS = 300_000
 interface Report {
   readonly failed: readonly string[]
   readonly passed: number
+  /** Test files that could not be loaded. */
+  readonly broken: readonly string[]
 }
 
 const { values, positionals } = parseArgs({ options: { jobs: { type: 'string' } }, allowPositionals: true })
@@ -41,12 +43,16 @@ async function proveAll(removals: readonly GuardRemoval[], jobs: number): Promis
   const queue = [...removals]
   const complaints: string[] = []
   try {
-    const failing = await failingAnyway(removals, copyOfTree(join(directory, 'intact')))
+    const intact = await runIntact(removals, copyOfTree(join(directory, 'intact')))
+    if (intact.broken.length > 0) {
+      console.log(`cannot be loaded, with every guard in place:\n${intact.broken.join('\n')}`)
+      return 1
+    }
     const workers = Array.from({ length: Math.max(1, jobs) }, async (_, number) => {
       const copy = copyOfTree(join(directory, String(number)))
       for (let next = queue.shift(); next; next = queue.shift()) {
         const { id } = next
-        const anyway = failing.find((title) => title.includes(id))
+        const anyway = intact.failed.find((title) => title.includes(id))
         const complaint = anyway === undefined ? await prove(next, copy) : `fails without the removal, too: ${anyway}`
         if (complaint !== undefined) complaints.push(complaint)
         console.log(`${complaint === undefined ? 'noticed ' : 'FAILED  '} ${next.id}  ${complaint ?? next.without}`)
@@ -67,10 +73,10 @@ function copyOfTree(copy: string): string {
 }
 
 /** A test that fails with its guard in place would notice everything. */
-async function failingAnyway(removals: readonly GuardRemoval[], copy: string): Promise<readonly string[]> {
+async function runIntact(removals: readonly GuardRemoval[], copy: string): Promise<Report> {
   const ids = [...new Set(removals.map(({ id }) => id))]
   const tests = [...new Set(removals.flatMap((removal) => removal.tests))]
-  return (await runTests(copy, tests, ids.join('|'), [])).failed
+  return await runTests(copy, tests, ids.join('|'), [])
 }
 
 /** Why the removal is not proved; `undefined` when a test noticed it. */
@@ -127,15 +133,18 @@ function readReport(output: string): Report {
   try {
     text = readFileSync(output, 'utf8')
   } catch {
-    return { failed: [], passed: 0 } // stopped before it had something to say
+    return { failed: [], passed: 0, broken: [] } // stopped before it had something to say
   }
   // vitest's JSON reporter writes what jest's does.
   const report = JSON.parse(text) as {
-    testResults: { assertionResults: { status: string; fullName: string }[] }[]
+    testResults: { name: string; status: string; assertionResults: { status: string; fullName: string }[] }[]
   }
   const results = report.testResults.flatMap(({ assertionResults }) => assertionResults)
   return {
     failed: results.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName),
     passed: results.filter(({ status }) => status === 'passed').length,
+    broken: report.testResults
+      .filter(({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0)
+      .map(({ name }) => name),
   }
 }

@@ -11,6 +11,7 @@ import { answerClientError, type FailureOptions, registerErrorHandler, sendFailu
 import { takeFormsAndJson } from './http/form.ts'
 import { Judge, type Judged, type JudgeOptions, type Place } from './http/judge.ts'
 import { Pages } from './http/pages.ts'
+import type { Overload } from './http/overload.ts'
 import type { Limiter } from './http/rate-limit.ts'
 import { RequestLog } from './http/request-log.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
@@ -66,6 +67,8 @@ export interface GatewayOptions {
   readonly providers: ReadonlyMap<string, ConfiguredProvider>
   /** Outlives the gateway, whose limits may have changed. */
   readonly limiter: Limiter
+  /** The process's, for all gateways that it has at a time. */
+  readonly overload: Overload
   /** The browser client as an ES module. */
   readonly clientModule: string
   readonly now: () => number
@@ -118,6 +121,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
       requireHeader: config.csrf.requireHeader,
     },
     addresses,
+    overload: options.overload,
     limiter: options.limiter,
     rateLimits: config.rateLimits,
     loginPath: `${config.basePath}/login`,

@@ -93,6 +93,13 @@ export class PublicListener {
     if (this.#server instanceof TlsServer) this.#server.setSecureContext(tls)
   }
 
+  /** Requests whose answer has not begun. */
+  get waiting(): number {
+    let count = 0
+    for (const generation of this.#generations) count += generation.waiting
+    return count
+  }
+
   /** From now on every answer asks its client to connect anew. */
   drain(): void {
     this.#isDraining = true
@@ -179,6 +186,12 @@ class Generation {
     this.#underWay.add(socket)
     socket.once('close', () => this.#underWay.delete(socket))
     this.gateway.app.server.emit('upgrade', raw, socket, head)
+  }
+
+  get waiting(): number {
+    let count = 0
+    for (const one of this.#underWay) if ('headersSent' in one && !one.headersSent) count += 1
+    return count
   }
 
   /** Resolves when everything that was begun has ended; for one that gets nothing more. */

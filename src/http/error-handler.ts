@@ -44,7 +44,7 @@ const LEVELS: Partial<Record<FailureCode, 'debug' | 'warn' | 'error'>> = {
   loop_detected: 'error',
   store_unavailable: 'error',
   provider_unavailable: 'error',
-  overloaded: 'error',
+  overloaded: 'warn',
 }
 
 /** Fastify's own errors and Node's, by their status: what the client did wrong, without their words. */

@@ -277,6 +277,7 @@ describe('how loud it is in the log', () => {
     ['invalid_request', 'info'],
     ['csrf_rejected', 'warn'],
     ['login_failed', 'warn'],
+    ['overloaded', 'warn'],
     ['provider_unavailable', 'error'],
     ['store_unavailable', 'error'],
     ['upstream_unavailable', 'error'],

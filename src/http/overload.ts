@@ -1,0 +1,113 @@
+/**
+ * Sheds load before latency collapses: what cannot be served in time is refused at once with 503, so that what was
+ * accepted stays fast and ends.
+ *
+ * Two signs say that there is too much. Requests whose answer has not begun are counted: they hold memory. And a
+ * timer that fires late says how long everything waits for its turn in the event loop. One late turn is a pause (a
+ * garbage collection, a laptop that slept), two in a row are load. Then half as many requests are admitted as before,
+ * and half of these at the next late look; in good time again, a little more at each look. So the gateway works near
+ * what it can do, instead of going from everything to nothing and back.
+ */
+import { BffError } from '../errors.ts'
+import type { Log } from '../telemetry/log.ts'
+
+const LOOK_MS = 50
+const LATE_MS = 200
+/** Between this and `LATE_MS` nothing changes. */
+const GOOD_MS = 100
+/** Somebody always gets through, or nobody would see that it is over. */
+const LEAST_SHARE = 1 / 32
+/** From the least share to everything in two seconds of good looks. */
+const REGAIN = 1 / 40
+/** A few tens of kB each; more than a machine that one process fills can work on. */
+const MOST_WAITING = 8_192
+/** So many looks without a refusal, and it is over. */
+const QUIET_LOOKS = 40
+
+export interface OverloadOptions {
+  /** How many requests are waiting for the head of their answer now. Streams and downloads are not. */
+  readonly waiting: () => number
+  /** The places of the largest upstream, whose queue must fit into the bound. */
+  readonly places: () => number
+  readonly log: Pick<Log, 'warn' | 'info'>
+  /** A clock that never jumps, in ms. */
+  readonly now?: () => number
+}
+
+// Made once: a stack trace for each of thousands of refusals would cost more than many a request.
+const REFUSAL = new BffError('overloaded', 'the gateway has more to do than it can', { retryAfterSeconds: 1 })
+
+/** Made once for a process; `start` begins to look. */
+export class Overload {
+  readonly #options: OverloadOptions
+  readonly #now: () => number
+  #timer: NodeJS.Timeout | undefined
+  #lookedAt: number
+  #lateLooks = 0
+  /** How much of what comes is admitted. */
+  #share = 1
+  /** What the share has added up to: at 1 a request is admitted. */
+  #credit = 0
+  #waiting = 0
+  #mostWaiting = MOST_WAITING
+  #isShedding = false
+  #quietLooks = 0
+
+  constructor(options: OverloadOptions) {
+    this.#options = options
+    this.#now = options.now ?? (() => performance.now())
+    this.#lookedAt = this.#now()
+  }
+
+  start(): void {
+    this.#lookedAt = this.#now()
+    this.#timer = setInterval(() => this.look(), LOOK_MS).unref()
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  /**
+   * Called for each request, before anything is done for it that costs.
+   *
+   * @throws BffError `overloaded`
+   */
+  admit(): void {
+    if (this.#waiting >= this.#mostWaiting) this.#refuse()
+    if (this.#share < 1) {
+      this.#credit += this.#share
+      if (this.#credit < 1) this.#refuse()
+      this.#credit -= 1
+    }
+    // What has ended since the last look is not known; the bound has room for that.
+    this.#waiting += 1
+  }
+
+  /** Called by the timer, and by tests. */
+  look(): void {
+    const at = this.#now()
+    const lateMs = at - this.#lookedAt - LOOK_MS
+    this.#lookedAt = at
+    this.#waiting = this.#options.waiting()
+    this.#mostWaiting = Math.max(MOST_WAITING, 2 * this.#options.places())
+
+    this.#lateLooks = lateMs > LATE_MS ? this.#lateLooks + 1 : 0
+    if (this.#lateLooks > 1) this.#share = Math.max(LEAST_SHARE, this.#share / 2)
+    else if (lateMs < GOOD_MS) this.#share = Math.min(1, this.#share + REGAIN)
+    this.#quietLooks += 1
+    if (this.#isShedding && this.#share === 1 && this.#quietLooks >= QUIET_LOOKS) {
+      this.#isShedding = false
+      this.#options.log.info({}, 'no longer overloaded: every request is taken')
+    }
+  }
+
+  #refuse(): never {
+    this.#quietLooks = 0
+    if (!this.#isShedding) {
+      this.#isShedding = true
+      this.#options.log.warn({ waiting: this.#waiting, share: this.#share }, 'overloaded: requests are refused')
+    }
+    throw REFUSAL
+  }
+}

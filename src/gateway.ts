@@ -36,6 +36,7 @@ import { registerProviderLogout } from './routes/provider-logout.ts'
 import { registerPublicFiles } from './routes/public-files.ts'
 import { registerSession } from './routes/session.ts'
 import { registerSessions } from './routes/sessions.ts'
+import { stepUpFor } from './routes/step-up.ts'
 import { registerYourSessions } from './routes/your-sessions.ts'
 import type { KeyRing } from './session/key-ring.ts'
 import { LoginLedger } from './session/login-ledger.ts'
@@ -143,7 +144,8 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     prefix: config.basePath,
   })
   const proxyStreams = new OpenStreams({ manager: options.manager, metrics, now: options.now })
-  const credentials = new Credentials({ routeTokens: options.manager.routeTokens, now: options.now })
+  const credentials = new Credentials({ manager: options.manager, now: options.now })
+  const { loginPath } = judgeOptions
   const proxied = await registerProxy(app, {
     config,
     cookies,
@@ -152,6 +154,10 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     upstreams: new Upstreams(options.now),
     streams: proxyStreams,
     credentials,
+    stepUp: ({ provider }, wanted) =>
+      stepUpFor(wanted, { loginPath, provider, config: options.providers.get(provider)?.config }),
+    loginPath,
+    now: options.now,
     metrics,
   })
   await registerSpa(app, { routes, security: failures.security, log, now: options.now })

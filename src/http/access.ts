@@ -75,7 +75,9 @@ export function stepUpRequired(
   if (wanted.provider !== undefined && wanted.provider !== 'default') query.set('provider', wanted.provider)
   if (wanted.acrValues) query.set('acr_values', wanted.acrValues.join(' '))
   if (wanted.maxAgeSeconds !== undefined) query.set('max_age', String(wanted.maxAgeSeconds))
-  return new BffError('step_up_required', 'the session does not meet acr or max_age', {
+  // An API need not say what it misses (RFC 9470 §3). A silent sign-in would bring the same again.
+  if (!wanted.acrValues && wanted.maxAgeSeconds === undefined) query.set('prompt', 'login')
+  return new BffError('step_up_required', 'the sign-in of the session is not enough', {
     // An app reads the challenge, and gets itself another token.
     ...(wanted.isBearer && { headers: { 'www-authenticate': challengeOf(query) } }),
     members: {

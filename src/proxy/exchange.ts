@@ -24,6 +24,9 @@ const SMALL_PIECE = 16_384
 /** May be sent again by whoever did not get an answer (RFC 9110 §9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
+/** What is to be done in place of handing an answer on; called once the exchange has let go of everything. */
+export type Instead = (() => void) | undefined
+
 /** What was judged of the request. */
 export interface ExchangeFacts {
   /** Path and query for the upstream. */
@@ -34,10 +37,10 @@ export interface ExchangeFacts {
   /** For a handshake: called with the fields of the upstream's 101 and its socket; may throw a BffError. */
   readonly onUpgrade?: (raw: Buffer[], upstream: Duplex) => void
   /**
-   * Looks at the head of an answer before anything of it is handed on. May return what is to be done instead, which
-   * is called once the exchange has let go of everything.
+   * Looks at the head of an answer before anything of it is handed on. It may take its time, for which the answer is
+   * held; a BffError is the answer then.
    */
-  readonly instead?: (status: number, raw: readonly Buffer[]) => (() => void) | undefined
+  readonly instead?: (status: number, raw: readonly Buffer[]) => Instead | Promise<Instead>
 }
 
 /** undici's handler for one request. Made, `start`ed, forgotten. */
@@ -49,11 +52,13 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
   readonly #response: ServerResponse
   readonly #facts: ExchangeFacts
   readonly #body: RequestBody | null
-  #phase: 'waiting' | 'asking' | 'answering' | 'over' = 'waiting'
+  #phase: 'waiting' | 'asking' | 'holding' | 'answering' | 'over' = 'waiting'
   #isRetry = false
   #isConnected = false
   #isSent = false
   #hasWritten = false
+  /** What became of the answer while it was held. */
+  #heldEnd: 'whole' | Error | undefined
   #startedAt = 0
   #timer: NodeJS.Timeout | undefined
   #abort: ((error?: Error) => void) | undefined
@@ -121,12 +126,51 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
       throw new BffError('upstream_unavailable', 'the answer has a status that HTTP does not know')
     this.#route.observe(performance.now() - this.#startedAt)
     const instead = this.#facts.instead?.(status, raw)
-    if (instead) {
-      this.#release()
-      process.nextTick(instead)
-      this.#abort?.()
-      return false
+    if (instead === undefined) {
+      this.#answer(status, raw, resume)
+      return true
     }
+    if (instead instanceof Promise) void this.#hold(status, raw, resume, instead)
+    else this.#giveWay(instead)
+    return false
+  }
+
+  /** Nothing is read on meanwhile. Whoever decides has a time of its own, and a client that leaves is heard. */
+  async #hold(status: number, raw: Buffer[], resume: () => void, decision: Promise<Instead>): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#phase = 'holding'
+    try {
+      const instead = await decision
+      if (this.#hasLeft()) return
+      if (instead) {
+        this.#giveWay(instead)
+        return
+      }
+      if (this.#heldEnd instanceof Error) throw failureOf(this.#heldEnd)
+      this.#answer(status, raw, resume)
+      if (this.#heldEnd === 'whole') this.onComplete()
+      else resume()
+    } catch (error) {
+      if (this.#hasLeft()) return
+      const abort = this.#abort
+      this.#fail(error instanceof BffError ? error : new BffError('internal', undefined, { cause: error }))
+      abort?.()
+    }
+  }
+
+  /** A question by call: what was assigned before an `await` may be otherwise behind it. */
+  #hasLeft(): boolean {
+    return this.#phase === 'over'
+  }
+
+  #giveWay(instead: () => void): void {
+    const abort = this.#abort
+    this.#release()
+    process.nextTick(instead)
+    abort?.()
+  }
+
+  #answer(status: number, raw: readonly Buffer[], resume: () => void): void {
     const fields = this.#route.responseHeaders.build(raw, this.#facts.owner !== null, ownVary(this.#response))
     this.#writeHead(status, fields)
     this.#resume = resume
@@ -135,7 +179,6 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     this.#armIdle()
     if (isEventStream(fields)) this.#becomeStream()
     process.nextTick(flushHead, this)
-    return true
   }
 
   /** A joined pair of sockets holds no place: it lives for hours, and has limits of its own. */
@@ -171,6 +214,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
 
   /** Trailers are dropped: nobody announced them to the client. */
   onComplete(): void {
+    // The answer to a HEAD is whole with its head, held or not.
+    if (this.#phase === 'holding') this.#heldEnd = 'whole'
     if (this.#phase !== 'answering') return
     this.#hasWritten = true
     this.#release()
@@ -190,6 +235,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
 
   #failed(error: Error): void {
     if (this.#phase === 'over') return
+    if (this.#phase === 'holding') {
+      this.#heldEnd = error
+      return
+    }
     if (this.#phase === 'answering') {
       // Half an answer must not look like a whole one: no last chunk, no full length.
       this.#reply.log.warn({ err: error }, 'an answer was broken off')

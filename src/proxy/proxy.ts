@@ -14,20 +14,17 @@ import { BffError } from '../errors.ts'
 import type { ClientAddresses } from '../http/client-address.ts'
 import type { Judged } from '../http/judge.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import type { CredentialFields, Credentials } from './credentials.ts'
-import { Exchange } from './exchange.ts'
+import type { CredentialFields } from './credentials.ts'
+import { Delivery, type DeliveryOptions } from './delivery.ts'
 import type { RequestOwner } from './open-streams.ts'
 import { ProxiedRoute, type ProxiedRouteOptions } from './proxied-route.ts'
-import { hasBody } from './request-body.ts'
-import { valueOf } from './response-headers.ts'
 import type { Route, RouteTable } from './route-table.ts'
-import { checkHandshake, checkOtherUpgrade, isHandshake, openWebSocket } from './websocket.ts'
+import { checkHandshake, checkOtherUpgrade, isHandshake } from './websocket.ts'
 
-export interface ProxyOptions extends ProxiedRouteOptions {
+export interface ProxyOptions extends ProxiedRouteOptions, DeliveryOptions {
   readonly metrics?: Pick<Metrics, 'upstreamDuration' | 'countRequest'> | undefined
   readonly routes: RouteTable
   readonly addresses: Pick<ClientAddresses, 'of' | 'isTrusted'>
-  readonly credentials: Pick<Credentials, 'for' | 'learnNonce'>
 }
 
 /** Never proxied: one asks intermediaries to show what they got, the other to become a tunnel (PX-03). */
@@ -104,68 +101,19 @@ function handle(
   const target = route.target(judged.path.path)
   // Fastify's router matched a decoded path, the plugin mapped it again: three opinions, or no request.
   if (destination !== target) throw new BffError('invalid_request', 'the path has more than one reading')
-  send(request, reply, proxied, judged, target + judged.path.query, options)
-}
-
-function send(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  proxied: ProxiedRoute,
-  judged: Judged,
-  target: string,
-  options: ProxyOptions,
-): void {
-  const isUpgrade = isHandshake(request.raw)
-  const owner = ownerOf(judged)
-  const start = (credentials: CredentialFields, isRepeat: boolean): void => {
-    const fields = requestFields(request, proxied, judged, credentials, options)
-    if (isUpgrade) {
-      openWebSocket(request, reply, { proxied, judged, target, fields, owner, metrics: options.metrics })
-      return
-    }
-    const index = indexOf(proxied, judged, request.raw)
-    const exchange = { target, fields, owner }
-    if (index !== undefined) {
-      const askForIndex = (): void => new Exchange(proxied, request, reply, { ...exchange, target: index }).start()
-      const instead = (status: number) => (status === 404 ? askForIndex : undefined)
-      new Exchange(proxied, request, reply, { ...exchange, instead }).start()
-    } else if (credentials.length > 2) {
-      const mayRepeat = !isRepeat && !hasBody(request.raw)
-      const instead = (status: number, raw: readonly Buffer[]) =>
-        wantsNonce(status, raw, proxied, options) && mayRepeat ? () => begin(true) : undefined
-      new Exchange(proxied, request, reply, { ...exchange, instead }).start()
-    } else {
-      new Exchange(proxied, request, reply, exchange).start()
-    }
-  }
-  const begin = (isRepeat: boolean): void => {
-    const credentials = credentialsFor(proxied, judged, request.raw, target, options)
-    if (!isPromise(credentials)) return start(credentials, isRepeat)
-    credentials.then((list) => start(list, isRepeat)).catch((error: unknown) => reply.send(error))
-  }
-  begin(false)
-}
-
-/**
- * Keeps the nonce that an upstream gave for the proofs of bound tokens. Whether it refused the request for want of
- * one (RFC 9449 §9): nothing has happened there then, and the same may be asked again with it, once.
- */
-function wantsNonce(
-  status: number,
-  raw: readonly Buffer[],
-  { upstream }: ProxiedRoute,
-  { credentials }: ProxyOptions,
-): boolean {
-  const nonce = valueOf(raw, 'dpop-nonce')
-  if (nonce === undefined) return false
-  credentials.learnNonce(upstream.address.origin, nonce)
-  return status === 401 && /\buse_dpop_nonce\b/.test(valueOf(raw, 'www-authenticate') ?? '')
-}
-
-/** What a development server is asked for when it does not know a view of the app: history fallback, as files have it. */
-function indexOf({ route }: ProxiedRoute, judged: Judged, raw: IncomingMessage): string | undefined {
-  const isView = route.config.spa?.devServer !== undefined && judged.isNavigation && raw.method === 'GET'
-  return isView && judged.path.path !== `${route.path}/` ? route.target(`${route.path}/`) : undefined
+  const delivery = new Delivery(
+    request,
+    reply,
+    {
+      proxied,
+      judged,
+      target: target + judged.path.query,
+      owner: ownerOf(judged),
+      fieldsFor: (owner, credentials) => requestFields(request, proxied, owner, credentials, options),
+    },
+    options,
+  )
+  delivery.begin()
 }
 
 /** What was judged for this request; fails when Fastify's router chose another route than the judge. */
@@ -184,31 +132,16 @@ export function ownerOf(judged: Judged): RequestOwner | null {
   return session && sessionCookie !== undefined ? { session, sessionCookie } : null
 }
 
-/** `Authorization` for a request or a handshake. */
-export function credentialsFor(
-  proxied: ProxiedRoute,
-  judged: Judged,
-  raw: IncomingMessage,
-  target: string,
-  { credentials }: Pick<ProxyOptions, 'credentials'>,
-): CredentialFields | Promise<CredentialFields> {
-  const { route, upstream } = proxied
-  return credentials.for(route, ownerOf(judged), {
-    method: raw.method ?? '',
-    url: upstream.address.origin + target,
-  })
-}
-
 /** The header fields for the upstream. */
-export function requestFields(
+function requestFields(
   request: FastifyRequest,
   proxied: ProxiedRoute,
-  judged: Judged,
-  credentials: readonly string[],
+  owner: RequestOwner | null,
+  credentials: CredentialFields,
   options: Pick<ProxyOptions, 'addresses'>,
 ): string[] {
   return proxied.requestHeaders.build(request.raw, {
-    session: judged.session ?? judged.bearer ?? null,
+    session: owner && 'session' in owner ? owner.session : owner,
     requestId: request.id,
     forwardedFor: forwardedFor(request.raw, options.addresses),
     credentials,
@@ -223,8 +156,4 @@ function forwardedFor(raw: IncomingMessage, addresses: ProxyOptions['addresses']
   if (said === undefined || !addresses.isTrusted(raw)) return peer ?? 'unknown'
   const chain = Array.isArray(said) ? said.join(', ') : said
   return peer === undefined ? chain : `${chain}, ${peer}`
-}
-
-function isPromise(value: CredentialFields | Promise<CredentialFields>): value is Promise<CredentialFields> {
-  return !Array.isArray(value)
 }

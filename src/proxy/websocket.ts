@@ -7,7 +7,7 @@
  * process.
  *
  * Here a handshake is a request like any other until the upstream has said 101: judged by the same hook, sent by the
- * same `Exchange`, refused by the same error handler, or by the upstream's own answer. Then the sockets are joined.
+ * same `Delivery`, refused by the same error handler, or by the upstream's own answer. Then the sockets are joined.
  */
 import { createHash } from 'node:crypto'
 import { type IncomingMessage, ServerResponse } from 'node:http'
@@ -17,7 +17,6 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { BffError } from '../errors.ts'
 import type { Judged } from '../http/judge.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { Exchange } from './exchange.ts'
 import type { RequestOwner } from './open-streams.ts'
 import type { ProxiedRoute } from './proxied-route.ts'
 import { hasBody } from './request-body.ts'
@@ -92,36 +91,21 @@ function refused(why: string): BffError {
   })
 }
 
-export interface WebSocketRequest {
+export interface WebSocketOpening {
   readonly proxied: ProxiedRoute
   readonly judged: Judged
-  readonly target: string
-  readonly fields: string[]
   readonly owner: RequestOwner | null
+  /** The fields of the upstream's 101, and its socket. */
+  readonly answer: readonly Buffer[]
+  readonly upstream: Duplex
   readonly metrics?: Pick<Metrics, 'countRequest'> | undefined
 }
 
-/** Asks the upstream, passes its answer on, and joins the sockets if that was 101. */
-export function openWebSocket(request: FastifyRequest, reply: FastifyReply, opening: WebSocketRequest): void {
-  const { proxied, target, fields, owner } = opening
-  new Exchange(proxied, request, reply, {
-    target,
-    fields,
-    owner,
-    onUpgrade: (raw, upstream) => join(request, reply, opening, raw, upstream),
-  }).start()
-}
-
-function join(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  opening: WebSocketRequest,
-  raw: Buffer[],
-  upstream: Duplex,
-): void {
-  const { proxied, owner, judged } = opening
+/** Passes the upstream's 101 on and joins the sockets. @throws BffError `upstream_unavailable` */
+export function joinWebSocket(request: FastifyRequest, reply: FastifyReply, opening: WebSocketOpening): void {
+  const { proxied, owner, judged, upstream } = opening
   const handshake = handshakes.get(request.raw)
-  const fields = proxied.responseHeaders.build(raw, false)
+  const fields = proxied.responseHeaders.build(opening.answer, false)
   const key = request.raw.headers['sec-websocket-key'] ?? ''
   if (!handshake || valueOf(fields, 'sec-websocket-accept') !== acceptOf(key)) {
     upstream.destroy()

@@ -34,3 +34,12 @@ export function readLoginParams(
   }
   return params
 }
+
+/** Whether a login with this parameter would pass it on: it is allowed, and of its type. */
+export function takesLoginParam(
+  name: LoginParam,
+  value: string,
+  allowed: readonly LoginParam[] = loginParams,
+): boolean {
+  return allowed.includes(name) && checks[name].test(value)
+}

@@ -4,6 +4,8 @@ import { exchange, get, RawClient } from '../support/raw-client.ts'
 import { statusOf, valuesOf } from '../support/raw-http.ts'
 import { answerWith, proxyWorld as world } from '../support/proxy-app.ts'
 
+const noOtherToken = { renew: () => Promise.resolve(undefined), refusedAgain: () => {} }
+
 describe('a request through the proxy', () => {
   test('reaches the upstream below its prefix with the token and none of our fields, and its answer comes back', async () => {
     const { upstream, port } = await world()
@@ -288,6 +290,7 @@ describe('a request through the proxy', () => {
             nonce = learned
             nonces.push(learned)
           },
+          ...noOtherToken,
         },
       },
     )
@@ -310,6 +313,7 @@ describe('a request through the proxy', () => {
         credentials: {
           for: () => Promise.reject(new BffError('provider_unavailable', 'no token for this route')),
           learnNonce: () => {},
+          ...noOtherToken,
         },
       },
     )

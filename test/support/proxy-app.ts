@@ -26,10 +26,14 @@ import { silentLog } from '../../src/telemetry/log.ts'
 import { RawUpstream } from './upstream.ts'
 import type { RawResponder } from './upstream.ts'
 
-/** No route of these tests has a token of its own. */
-const noRouteTokens = {
-  heldBy: () => undefined,
-  tokenFor: () => Promise.reject(new Error('no route here has a token of its own')),
+/** No route of these tests has a token of its own, and no session another one than its first. */
+const noTokens = {
+  replaceToken: () => Promise.resolve(undefined),
+  routeTokens: {
+    heldBy: () => undefined,
+    tokenFor: () => Promise.reject(new Error('no route here has a token of its own')),
+    replace: () => Promise.reject(new Error('no route here has a token of its own')),
+  },
 }
 
 export interface ProxyAppOptions {
@@ -112,7 +116,10 @@ export class ProxyApp implements AsyncDisposable {
       addresses: new ClientAddresses(config.trustedProxies, silentLog),
       upstreams: new Upstreams(now),
       streams: this.streams,
-      credentials: options.credentials ?? new Credentials({ routeTokens: noRouteTokens, now }),
+      credentials: options.credentials ?? new Credentials({ manager: noTokens, now }),
+      stepUp: () => new BffError('step_up_required', 'an API asks for it'),
+      loginPath: `${config.basePath}/login`,
+      now,
     })
     this.#ready = Promise.all([spa, proxied])
   }

@@ -6,7 +6,7 @@
  *   npm run prove -- AR CB-04     those of a group or of one requirement
  *   npm run prove -- --jobs 1 ID  one at a time
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,11 +21,14 @@ const COPIED = ['src', 'test', 'scripts', 'config', 'docs', 'bench', 'package.js
 const RUN_MS = 300_000
 
 interface Report {
-  readonly failed: readonly string[]
+  readonly failed: readonly { readonly file: string; readonly title: string }[]
   readonly passed: number
   /** Test files that could not be loaded. */
   readonly broken: readonly string[]
 }
+
+/** Test runs under way, which must not outlive us. */
+const running = new Set<ChildProcess>()
 
 const { values, positionals } = parseArgs({ options: { jobs: { type: 'string' } }, allowPositionals: true })
 const wanted = guardRemovals.filter(
@@ -36,6 +39,7 @@ process.exitCode = await proveAll(wanted, Number(values.jobs ?? 2))
 async function proveAll(removals: readonly GuardRemoval[], jobs: number): Promise<number> {
   const directory = mkdtempSync(join(tmpdir(), 'sidegate-prove-'))
   const stop = (): void => {
+    for (const child of running) child.kill()
     rmSync(directory, { recursive: true, force: true })
     process.exit(130)
   }
@@ -51,8 +55,7 @@ async function proveAll(removals: readonly GuardRemoval[], jobs: number): Promis
     const workers = Array.from({ length: Math.max(1, jobs) }, async (_, number) => {
       const copy = copyOfTree(join(directory, String(number)))
       for (let next = queue.shift(); next; next = queue.shift()) {
-        const { id } = next
-        const anyway = intact.failed.find((title) => title.includes(id))
+        const anyway = noticeIn(intact, next)
         const complaint = anyway === undefined ? await prove(next, copy) : `fails without the removal, too: ${anyway}`
         if (complaint !== undefined) complaints.push(complaint)
         console.log(`${complaint === undefined ? 'noticed ' : 'FAILED  '} ${next.id}  ${complaint ?? next.without}`)
@@ -92,12 +95,17 @@ async function prove(removal: GuardRemoval, copy: string): Promise<string | unde
   }
   writeFileSync(path, broken)
   try {
-    const { failed, passed } = await runTests(copy, tests, id, ['--bail=1'])
-    if (failed.some((title) => title.includes(id))) return undefined
-    return passed === 0 ? `no test that cites ${id} ran (${without})` : `nobody noticed: ${without}`
+    const report = await runTests(copy, tests, id, ['--bail=1'])
+    if (noticeIn(report, removal) !== undefined) return undefined
+    return report.passed === 0 ? `no test that cites ${id} ran (${without})` : `nobody noticed: ${without}`
   } finally {
     writeFileSync(path, source)
   }
+}
+
+/** The title of a failed test that cites the requirement, in one of the files named. */
+function noticeIn({ failed }: Report, { id, tests }: GuardRemoval): string | undefined {
+  return failed.find(({ file, title }) => title.includes(id) && tests.some((test) => file.endsWith(`/${test}`)))?.title
 }
 
 /** Runs those tests of the files whose title has the pattern. */
@@ -118,10 +126,12 @@ function runTests(
       stdio: 'ignore',
     },
   )
+  running.add(child)
   const timer = setTimeout(() => child.kill('SIGKILL'), RUN_MS)
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('exit', () => {
+      running.delete(child)
       clearTimeout(timer)
       resolve(readReport(output))
     })
@@ -139,9 +149,11 @@ function readReport(output: string): Report {
   const report = JSON.parse(text) as {
     testResults: { name: string; status: string; assertionResults: { status: string; fullName: string }[] }[]
   }
-  const results = report.testResults.flatMap(({ assertionResults }) => assertionResults)
+  const results = report.testResults.flatMap(({ name: file, assertionResults }) =>
+    assertionResults.map(({ status, fullName: title }) => ({ file, title, status })),
+  )
   return {
-    failed: results.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName),
+    failed: results.filter(({ status }) => status === 'failed'),
     passed: results.filter(({ status }) => status === 'passed').length,
     broken: report.testResults
       .filter(({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0)

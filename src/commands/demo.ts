@@ -7,6 +7,7 @@ import type { Api } from '../demo/api.ts'
 import { startApi } from '../demo/api.ts'
 import { startAuthorizationServer } from '../demo/authorization-server.ts'
 import type { AuthorizationServer } from '../demo/authorization-server.ts'
+import { Journal } from '../demo/journal.ts'
 import { DEMO_USERS } from '../demo/users.ts'
 import { startGateway } from './serve.ts'
 import { configHelp, configOption, readArguments } from './usage.ts'
@@ -14,6 +15,8 @@ import { configHelp, configOption, readArguments } from './usage.ts'
 const DEFAULT_CONFIG = new URL('../../config/demo.yaml', import.meta.url)
 /** The API as the authorization server knows it (RFC 8707). */
 const API = 'urn:sidegate:demo:api'
+/** How long the token lives that a visitor lets expire. */
+const SHORT_TOKEN_SECONDS = 4
 
 const help = `
 Usage: sidegate demo [--config FILE]
@@ -57,9 +60,17 @@ export async function demo(args: readonly string[]): Promise<number> {
 /** Puts what has started on the list of what is to be stopped. */
 async function startAll(configFile: string, config: Config, running: { stop: () => Promise<void> }[]): Promise<void> {
   const { provider, upstream } = placesOf(config)
-  const authorizationServer = await started(startProvider(config, provider))
+  const journal = new Journal({
+    gateway: new URL(config.publicUrl),
+    provider,
+    api: upstream,
+    basePath: config.basePath,
+  })
+  journal.start()
+  running.push({ stop: async () => journal.close() })
+  const authorizationServer = await started(startProvider(config, provider, journal))
   running.push({ stop: () => authorizationServer.close() })
-  const api = await started(startSampleApi(config, authorizationServer, upstream))
+  const api = await started(startSampleApi(config, authorizationServer, upstream, journal))
   running.push({ stop: () => api.close() })
   running.push(await started(startGateway(configFile)))
 }
@@ -87,12 +98,16 @@ function placesOf(config: Config): Places {
 function startProvider(
   { publicUrl, basePath, provider }: Config,
   { hostname, port }: URL,
+  journal: Journal,
 ): Promise<AuthorizationServer> {
   const base = `${new URL(publicUrl).origin}${basePath}`
   return startAuthorizationServer({
     host: hostname,
     port: Number(port),
     api: API,
+    observe: ({ oidc, req }) => {
+      if (oidc?.route === 'token') journal.noteGrant(req, oidc.params?.['grant_type'] ?? '', oidc.params?.['code'])
+    },
     clients: [
       {
         client_id: provider?.clientId ?? '',
@@ -109,12 +124,30 @@ function startProvider(
 }
 
 function startSampleApi(
-  { management }: Config,
-  { issuer }: AuthorizationServer,
+  { name, publicUrl, management }: Config,
+  authorizationServer: AuthorizationServer,
   { hostname, port }: URL,
+  journal: Journal,
 ): Promise<Api> {
+  const { issuer } = authorizationServer
   const metricsUrl = `http://${management.host}:${management.port}/metrics`
-  return startApi({ host: hostname, port: Number(port), issuer, audience: API, metricsUrl })
+  return startApi({
+    host: hostname,
+    port: Number(port),
+    issuer,
+    audience: API,
+    metricsUrl,
+    backstage: {
+      journal,
+      gateway: new URL(publicUrl),
+      sessionCookieName: `__Host-Http-${name}`,
+      signOutUrl: `${issuer}/session/end`,
+    },
+    shortenNextToken: () => {
+      authorizationServer.shortenNextToken(SHORT_TOKEN_SECONDS)
+      return SHORT_TOKEN_SECONDS
+    },
+  })
 }
 
 /** Says in one line what to do about the two things that usually go wrong. */
@@ -143,8 +176,8 @@ function welcome(config: Config): string {
     Open      ${config.publicUrl}
     Sign in   as ${users}: one click, no password
 
-  Then try: call the API, look for a token in the browser, forge a request from
-  another origin, sign out. Ctrl+C stops everything; nothing is kept.
+  Then try: call the API, let its token expire, forge a request from another origin,
+  sign in from twenty tabs, sign out elsewhere. Ctrl+C stops everything; nothing is kept.
 
 `
 }

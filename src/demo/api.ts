@@ -1,10 +1,13 @@
 /** The sample API of `sidegate demo`: checks the access token as an API should and tells what reached it. */
+import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import type { JWTPayload } from 'jose'
 import { answerAttack } from './attacker.ts'
+import { answerBackstage } from './backstage.ts'
+import type { BackstageOptions } from './backstage.ts'
 import { ACR } from './users.ts'
 
 const TICK_MS = 1_000
@@ -19,6 +22,10 @@ export interface ApiOptions {
   readonly audience: string
   /** Where the gateway's `/metrics` is, for the attacker's page to show that the gateway counted its attempt. */
   readonly metricsUrl?: string
+  /** What the demo tells about itself. */
+  readonly backstage?: BackstageOptions
+  /** Lets the authorization server give its next access token so short a life; resolves the seconds. */
+  readonly shortenNextToken?: () => number
 }
 
 export interface Api extends AsyncDisposable {
@@ -28,14 +35,14 @@ export interface Api extends AsyncDisposable {
 
 /**
  * Serves `/api/*` for bearers: `events` (Server-Sent Events), `socket` (a WebSocket that echoes), `secure` (wants a
- * second factor, RFC 9470), `attacker` (where the forging page is), and everything else as an echo.
+ * second factor, RFC 9470), `short-token` (asks for one), and everything else as an echo; `/backstage` for everybody.
  *
  * @throws with code ERR_MODULE_NOT_FOUND when ws, a development dependency, is not installed, and EADDRINUSE
  */
 export async function startApi(options: ApiOptions): Promise<Api> {
   const { WebSocketServer } = await import('ws')
   const host = options.host ?? '127.0.0.1'
-  const jwks = createRemoteJWKSet(new URL(`${options.issuer}/jwks`))
+  const jwks = createRemoteJWKSet(new URL(`${options.issuer}/jwks`), { headers: { 'user-agent': 'demo-api' } })
   let forgeries = 0
 
   /** The claims of the bearer's token, or `undefined` when there is none that is good here (RFC 9068 §4). */
@@ -53,6 +60,9 @@ export async function startApi(options: ApiOptions): Promise<Api> {
       if (path.startsWith('/attack'))
         return answerAttack(request, response, { metricsUrl: options.metricsUrl, forgeries })
 
+      const attackerUrl = `http://localhost:${port}/attack`
+      if (options.backstage && (await answerBackstage(request, response, { ...options.backstage, attackerUrl }))) return
+
       // Counted before the token is looked at: the demo says that a forged call did not even arrive.
       if (path === '/api/forged') forgeries += 1
       const claims = await authenticate(request)
@@ -61,8 +71,9 @@ export async function startApi(options: ApiOptions): Promise<Api> {
       if (path === '/api/secure' && claims['acr'] !== ACR.secondFactor) {
         return refuse(response, `error="insufficient_user_authentication", acr_values="${ACR.secondFactor}"`)
       }
-      // A sibling of the app: another origin of the same site, which SameSite alone does not keep out.
-      if (path === '/api/attacker') return sendJson(response, { page: `http://localhost:${port}/attack` })
+      if (path === '/api/short-token' && request.method === 'POST' && options.shortenNextToken) {
+        return sendJson(response, { seconds: options.shortenNextToken() })
+      }
       sendJson(response, echo(request, claims))
     }
     handled().catch(() => response.destroy())
@@ -113,10 +124,17 @@ function echo(request: IncomingMessage, claims: JWTPayload): object {
     method: request.method,
     path: request.url,
     authorization: `${(authorization ?? '').split(' ', 1)[0]} …`,
+    fingerprint: fingerprintOf(authorization),
     cookies: cookie === undefined ? 'none' : cookie.split(';').map((pair) => pair.split('=', 1)[0]?.trim()),
     via: headers.via ?? 'none',
     token: claims,
   }
+}
+
+/** Tells two tokens apart without telling either. */
+function fingerprintOf(authorization: string | undefined): string {
+  const token = (authorization ?? '').split(' ')[1] ?? ''
+  return createHash('sha256').update(token).digest('hex').slice(0, 8)
 }
 
 function refuse(response: ServerResponse, challenge: string): void {

@@ -42,6 +42,8 @@ export interface AuthorizationServer extends AsyncDisposable {
   readonly issuer: string
   readonly port: number
   readonly provider: Provider
+  /** The next access token lives so long, and no later one. */
+  shortenNextToken(seconds: number): void
   close(): Promise<void>
 }
 
@@ -63,7 +65,8 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
   const issuer = `http://${host}:${port}`
 
   const users = options.users ?? DEMO_USERS
-  const base = await configuration(options, users, stepUpPolicy(interactionPolicy))
+  const lifetime = new TokenLifetime(options.accessTokenSeconds ?? 60)
+  const base = await configuration(options, users, stepUpPolicy(interactionPolicy), lifetime)
   const given = options.configuration ?? {}
   const provider = new OidcProvider(issuer, {
     ...base,
@@ -82,7 +85,7 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     const handled = async (): Promise<void> => {
       if (intercept && (await intercept(request, response))) return
-      if (await handleInteraction(provider, users, request, response)) return
+      if (await handleInteraction(provider, { users, appUrl: appUrlOf(options) }, request, response)) return
       await answer(request, response)
     }
     handled().catch(() => response.destroy())
@@ -94,16 +97,49 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
     server.closeAllConnections()
     await closed
   }
-  return { issuer, port, provider, close, [Symbol.asyncDispose]: close }
+  return {
+    issuer,
+    port,
+    provider,
+    shortenNextToken: (seconds) => lifetime.shortenNext(seconds),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** How long access tokens live: always the same, unless the next one was asked to be short. */
+class TokenLifetime {
+  readonly #seconds: number
+  #next: number | undefined
+
+  constructor(seconds: number) {
+    this.#seconds = seconds
+  }
+
+  shortenNext(seconds: number): void {
+    this.#next = seconds
+  }
+
+  take(): number {
+    const seconds = this.#next ?? this.#seconds
+    this.#next = undefined
+    return seconds
+  }
+}
+
+/** The start page of the first client: where a visitor goes from a page that leads nowhere. */
+function appUrlOf({ clients }: AuthorizationServerOptions): string | undefined {
+  const redirectUri = clients[0]?.redirect_uris[0]
+  return redirectUri === undefined ? undefined : `${new URL(redirectUri).origin}/`
 }
 
 async function configuration(
   options: AuthorizationServerOptions,
   users: readonly DemoUser[],
   policy: unknown,
+  lifetime: TokenLifetime,
 ): Promise<Record<string, unknown>> {
   const { api } = options
-  const accessTokenSeconds = options.accessTokenSeconds ?? 60
   return {
     adapter: memoryAdapter(),
     clients: options.clients,
@@ -117,7 +153,7 @@ async function configuration(
     responseTypes: ['code'],
     pkce: { required: () => true },
     ttl: {
-      AccessToken: accessTokenSeconds,
+      AccessToken: () => lifetime.take(),
       AuthorizationCode: 60,
       IdToken: 600,
       RefreshToken: 8 * 3_600,
@@ -151,7 +187,7 @@ async function configuration(
       return grant
     },
     renderError: (ctx: ProviderContext, out: { error: string; error_description?: string }) => {
-      show(ctx, errorPage(out.error, out.error_description ?? ''))
+      show(ctx, errorPage(out.error, out.error_description ?? '', appUrlOf(options)))
     },
     // Its own guard against addresses inside the network would refuse the loopback addresses of the demo.
     fetch: (url: string, init: RequestInit & { dispatcher?: unknown }) => {
@@ -167,7 +203,8 @@ async function configuration(
         enabled: true,
         logoutSource: (ctx: ProviderContext, form: string) => {
           const target = ctx.oidc.session?.state?.['postLogoutRedirectUri']
-          show(ctx, signOutPage(form, typeof target === 'string' ? URL.parse(target)?.origin : undefined))
+          const clientOrigin = typeof target === 'string' ? URL.parse(target)?.origin : undefined
+          show(ctx, signOutPage(form, { clientOrigin, isAsked: ctx.oidc.client !== undefined }))
         },
         postLogoutSuccessSource: (ctx: ProviderContext) => show(ctx, signedOutPage()),
       },
@@ -179,7 +216,6 @@ async function configuration(
           scope: 'api',
           audience: api,
           accessTokenFormat: 'jwt',
-          accessTokenTTL: accessTokenSeconds,
           jwt: { sign: { alg: 'RS256' } },
         }),
       },

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { InteractionDetails, Provider } from 'oidc-provider'
-import { signInPage } from './sign-in-page.ts'
+import { expiredPage, signInPage } from './sign-in-page.ts'
+import type { Page } from './sign-in-page.ts'
 import { ACR } from './users.ts'
 import type { DemoUser } from './users.ts'
 
@@ -13,7 +14,7 @@ const BODY_LIMIT = 4_096
  */
 export async function handleInteraction(
   provider: Provider,
-  users: readonly DemoUser[],
+  { users, appUrl }: { users: readonly DemoUser[]; appUrl: string | undefined },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<boolean> {
@@ -24,28 +25,20 @@ export async function handleInteraction(
     details = await provider.interactionDetails(request, response)
   } catch {
     // A page left open too long, or opened in another browser: there is nothing to go on with.
-    response
-      .writeHead(400, { 'content-type': 'text/plain; charset=utf-8' })
-      .end('This sign-in has expired. Go back to the app.\n')
+    send(response, 400, expiredPage(appUrl))
     return true
   }
   const acr = requestedAcr(details)
 
   if (request.method !== 'POST') {
-    const { html, csp } = signInPage({
+    const page = signInPage({
       action: request.url,
       client: details.params['client_id'] ?? 'The app',
       users,
       clientOrigin: new URL(details.params['redirect_uri'] ?? provider.issuer).origin,
       stepUp: details.session !== undefined && details.prompt.reasons.includes('acr_values'),
     })
-    response.writeHead(200, {
-      'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': csp,
-      'cache-control': 'no-store',
-      'referrer-policy': 'no-referrer',
-    })
-    response.end(html)
+    send(response, 200, page)
     return true
   }
 
@@ -56,6 +49,16 @@ export async function handleInteraction(
     : { error: 'access_denied', error_description: 'The sign-in was cancelled' }
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false })
   return true
+}
+
+function send(response: ServerResponse, status: number, { html, csp }: Page): void {
+  response.writeHead(status, {
+    'content-type': 'text/html; charset=utf-8',
+    'content-security-policy': csp,
+    'cache-control': 'no-store',
+    'referrer-policy': 'no-referrer',
+  })
+  response.end(html)
 }
 
 /** The first of the asked-for contexts, or else the plain click. */

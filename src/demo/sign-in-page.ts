@@ -15,6 +15,8 @@ button { font: inherit; color: inherit; text-align: start; display: grid; grid-t
   padding: .75rem 1rem; border: 1px solid var(--line); border-radius: .75rem; background: transparent; cursor: pointer }
 button:hover { border-color: var(--accent) }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
+button.plain, a.plain { display: block; width: 100%; text-align: center; text-decoration: none; font-weight: 600; padding: .75rem 1rem; border-radius: .75rem;
+  border: 1px solid var(--accent); background: var(--accent); color: light-dark(#fff, #10131a) }
 button.quiet { display: block; text-align: center; border-color: transparent; color: var(--soft) }
 .face { grid-row: span 2; width: 2.75rem; height: 2.75rem; border-radius: 50%; display: grid; place-items: center; font-weight: 600;
   color: #fff; background: #7a3fb0 }
@@ -93,8 +95,23 @@ ${buttons}
   )
 }
 
-/** Goes on by itself: the client has already asked its user. `form` is the confirmation that oidc-provider made. */
-export function signOutPage(form: string, clientOrigin: string | undefined): Page {
+/**
+ * Goes on by itself where a client has sent its user here and has asked already; else it asks. `form` is the
+ * confirmation that oidc-provider made.
+ */
+export function signOutPage(
+  form: string,
+  { clientOrigin, isAsked }: { clientOrigin: string | undefined; isAsked: boolean },
+): Page {
+  if (!isAsked) {
+    const title = 'Sign out everywhere?'
+    return page(
+      title,
+      `<h1>${title}</h1><p>You are signed in at this service. Signing out here ends it in every app that you use it for.</p>
+${form}
+<button form="op.logoutForm" class="plain" name="logout" value="yes">Sign out everywhere</button>`,
+    )
+  }
   return page(
     'Signing out',
     `<h1>Signing out</h1>
@@ -106,10 +123,25 @@ ${form}
 
 /** What is left when a client did not say where to go after the sign-out. */
 export function signedOutPage(): Page {
-  return page('Signed out', '<h1>You are signed out</h1><p>You can close this page.</p>')
+  return page('Signed out', '<h1>You are signed out</h1><p>Every app has been told. You can close this page.</p>')
+}
+
+/** A sign-in page that was left open overnight, or was opened in another browser: there is nothing to go on with. */
+export function expiredPage(appUrl: string | undefined): Page {
+  return page(
+    'This sign-in has expired',
+    `<h1>This sign-in has expired</h1><p>The page was open for too long, or belongs to another browser. Start again from the app.</p>${backLink(appUrl)}`,
+  )
+}
+
+function backLink(appUrl: string | undefined): string {
+  return appUrl === undefined ? '' : `<a class="plain" href="${escape(appUrl)}">Back to the app</a>`
 }
 
 /** An error that must not be sent to the client, such as an unknown redirect URI. */
-export function errorPage(code: string, description: string): Page {
-  return page('That did not work', `<h1>That did not work</h1><p>${escape(code)}: ${escape(description)}</p>`)
+export function errorPage(code: string, description: string, appUrl: string | undefined): Page {
+  return page(
+    'That did not work',
+    `<h1>That did not work</h1><p>${escape(code)}: ${escape(description)}</p>${backLink(appUrl)}`,
+  )
 }

@@ -14,19 +14,13 @@ export function remember(text) {
 
 /** @returns {Promise<{ place: string, found: string, suspicious: boolean }[]>} one line for each place searched */
 export async function takeInventory() {
-  const databases = await (indexedDB.databases?.() ?? [])
-  const cacheNames = await caches.keys()
   return [
-    line('Cookies', document.cookie.split('; ').filter(Boolean), 'none that script can see'),
-    line('Local storage', Object.entries(localStorage).map(join), 'empty'),
-    line('Session storage', Object.entries(sessionStorage).map(join), 'empty'),
-    line(
-      'Databases',
-      databases.map(({ name }) => name ?? ''),
-      'none',
-    ),
-    line('Caches', cacheNames, 'none'),
-    line('Address', location.search || location.hash ? [location.search + location.hash] : [], 'no parameters'),
+    await search('Cookies', 'none that script can see', () => document.cookie.split('; ').filter(Boolean)),
+    await search('Local storage', 'empty', () => Object.entries(localStorage).map(join)),
+    await search('Session storage', 'empty', () => Object.entries(sessionStorage).map(join)),
+    await search('Databases', 'none', async () => (await indexedDB.databases()).map(({ name }) => name ?? '')),
+    await search('Caches', 'none', () => caches.keys()),
+    await search('Address', 'no parameters', () => [location.search + location.hash].filter(Boolean)),
     { place: 'Answers so far', found: `${answers.read}, all searched`, suspicious: answers.suspicious > 0 },
   ]
 }
@@ -35,6 +29,12 @@ function join([name, value]) {
   return `${name}=${value}`
 }
 
-function line(place, items, nothing) {
-  return { place, found: items.join(', ') || nothing, suspicious: items.some((item) => TOKEN.test(item)) }
+async function search(place, nothing, look) {
+  try {
+    const items = await look()
+    return { place, found: items.join(', ') || nothing, suspicious: items.some((item) => TOKEN.test(item)) }
+  } catch {
+    // A browser that takes no cookies has no storage for script either.
+    return { place, found: 'closed to script by this browser', suspicious: false }
+  }
 }

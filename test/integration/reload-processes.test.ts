@@ -202,3 +202,31 @@ test('a change of route, certificate, secret, keys and issuer under load loses n
   await Promise.all(ends)
   expect(await gateway.exited()).toBe(0)
 }, 60_000)
+
+test('a changed file is taken over without a signal, once it can be used', async () => {
+  const port = await freePort()
+  await using authority = await createAuthority()
+  const { cert, key } = await authority.issue('localhost')
+  const upstream = await upstreamOf()
+  upstream.release()
+  const issuer = 'http://127.0.0.1:1'
+  const open = (prefix: string) => yaml(port, issuer, upstream.url, prefix).replace('" }', '", session: none }')
+  await using gateway = await GatewayProcess.start({
+    'sidegate.yaml': open('/one'),
+    'cert.pem': cert,
+    'key.pem': key,
+    client: SECRETS[0],
+    keys: KeyRing.generateKey(),
+  })
+  const place = { port, ca: authority.ca, cookie: '' }
+
+  await gateway.write({ 'sidegate.yaml': open('one') })
+  await gateway.until(({ msg }) => String(msg).startsWith('the changed configuration cannot'))
+  const statusOf = async (path: string) => (await ask(place, path)).statusCode
+  const refused = [await statusOf('/one'), await statusOf('/two')]
+  await gateway.write({ 'sidegate.yaml': open('/two') })
+  await gateway.until(({ msg }) => msg === IN_FORCE)
+
+  expect(refused).toEqual([200, 404])
+  expect([await statusOf('/one'), await statusOf('/two')]).toEqual([404, 200])
+})

@@ -484,9 +484,14 @@ const lines: readonly Line[] = [
     'PX-13',
     'SHOULD',
     'A refused token is refreshed and tried once at most; no challenge opens a password window.',
-    'proxy/response-headers.ts#opensNoWindow',
+    'proxy/delivery.ts#refused proxy/response-headers.ts#opensNoWindow',
   ],
-  ['PX-14', 'EXTRA', 'An API’s wish for a stronger sign-in reaches the application.', 'http/access.ts#stepUpRequired'],
+  [
+    'PX-14',
+    'EXTRA',
+    'An API’s wish for a stronger sign-in reaches the application.',
+    'routes/step-up.ts#stepUpFor http/access.ts#stepUpRequired',
+  ],
   [
     'PX-15',
     'MUST',

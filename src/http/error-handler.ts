@@ -177,7 +177,7 @@ function describe(error: BffError, request: FailedRequest, options: FailureOptio
     const page = options.pages.failure({
       code,
       requestId: request.requestId,
-      loginUrl: typeof error.members['loginUrl'] === 'string' ? error.members['loginUrl'] : loginUrl(request, options),
+      loginUrl: loginUrl(request, options, error.members['loginUrl']),
       retryUrl: retryUrl(request, options),
     })
     return { status, headers: { ...page.headers, ...common }, body: page.html }
@@ -205,11 +205,12 @@ function retryUrl(request: FailedRequest, options: FailureOptions): string | und
   return ownAddress(request, options) ?? (target?.startsWith(`${options.basePath}/callback`) ? login : undefined)
 }
 
-/** The sign-in that ends where this request wanted to go. */
-function loginUrl(request: FailedRequest, options: FailureOptions): string {
+/** The sign-in that ends where this request wanted to go: the one that the failure asks for, or any. */
+function loginUrl(request: FailedRequest, options: FailureOptions, wanted: unknown): string {
   const returnTo = ownAddress(request, options)
-  const login = `${options.basePath}/login`
-  return returnTo === undefined || returnTo === '/' ? login : `${login}?returnTo=${encodeURIComponent(returnTo)}`
+  const login = typeof wanted === 'string' ? wanted : `${options.basePath}/login`
+  if (returnTo === undefined || returnTo === '/') return login
+  return `${login}${login.includes('?') ? '&' : '?'}returnTo=${encodeURIComponent(returnTo)}`
 }
 
 /** The address that was asked for, where a page may link to it: by GET, ours, and no endpoint. */

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { get, type RequestOptions } from 'node:https'
 import type { IncomingMessage } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import { expect, onTestFinished, test } from 'vitest'
 import WebSocket from 'ws'
@@ -42,18 +43,16 @@ class Load {
 
   /** 100 requests that the upstream holds, 10 WebSockets and 5 event streams. */
   static async start(place: Place, upstream: HeldUpstream): Promise<Load> {
-    const answers = Array.from({ length: 100 }, async (_, n) => {
-      const answer = await ask(place, `/api/${n}`)
-      return `${answer.statusCode} ${await textOf(answer)}`
-    })
-    await upstream.arrived(100)
-    const url = `wss://localhost:${place.port}/api/socket`
-    const sockets = Array.from({ length: 10 }, () => {
-      const headers = { cookie: place.cookie, origin: `https://localhost:${place.port}` }
-      return new WebSocket(url, { ca: place.ca, headers })
-    })
-    await Promise.all(sockets.map((socket) => once(socket, 'open')))
-    const streams = await Promise.all(Array.from({ length: 5 }, () => ask(place, '/bff/session/events')))
+    const answers: Promise<string>[] = []
+    // Handshakes in small groups: a busy machine would be overloaded by all at once, and rightly refuse some.
+    for (let begun = 10; begun <= 100; begun += 10) {
+      for (let n = begun - 10; n < begun; n += 1) answers.push(answerTo(place, `/api/${n}`))
+      await upstream.arrived(begun)
+    }
+    const sockets: WebSocket[] = []
+    while (sockets.length < 10) sockets.push(await openSocket(place))
+    const streams: IncomingMessage[] = []
+    while (streams.length < 5) streams.push(await admitted(place, '/bff/session/events'))
     return new Load(answers, sockets, streams)
   }
 
@@ -77,6 +76,35 @@ async function ask({ port, ca, cookie }: Place, path: string): Promise<IncomingM
   const options: RequestOptions = { host: '127.0.0.1', servername: 'localhost', port, ca, path, headers, agent: false }
   const [answer] = (await once(get(options), 'response')) as [IncomingMessage] // what a client emits
   return answer
+}
+
+/** Asks again while the gateway says that it has too much to do: nothing has begun then. */
+async function admitted(place: Place, path: string): Promise<IncomingMessage> {
+  for (;;) {
+    const answer = await ask(place, path)
+    if (answer.headers['sidegate-error'] !== 'overloaded') return answer
+    answer.resume()
+    await delay(100)
+  }
+}
+
+async function answerTo(place: Place, path: string): Promise<string> {
+  const answer = await admitted(place, path)
+  return `${answer.statusCode} ${await textOf(answer)}`
+}
+
+async function openSocket({ port, ca, cookie }: Place): Promise<WebSocket> {
+  for (;;) {
+    const origin = `https://localhost:${port}`
+    const socket = new WebSocket(`wss://localhost:${port}/api/socket`, { ca, headers: { cookie, origin } })
+    const refusal = await once(socket, 'open').then(
+      () => undefined,
+      (error: Error) => error,
+    )
+    if (!refusal) return socket
+    if (!refusal.message.endsWith('503')) throw refusal
+    await delay(100)
+  }
 }
 
 async function textOf(answer: IncomingMessage): Promise<string> {
@@ -222,7 +250,7 @@ test('a changed file is taken over without a signal, once it can be used', async
 
   await gateway.write({ 'sidegate.yaml': open('one') })
   await gateway.until(({ msg }) => String(msg).startsWith('the changed configuration cannot'))
-  const statusOf = async (path: string) => (await ask(place, path)).statusCode
+  const statusOf = async (path: string) => (await admitted(place, path)).statusCode
   const refused = [await statusOf('/one'), await statusOf('/two')]
   await gateway.write({ 'sidegate.yaml': open('/two') })
   await gateway.until(({ msg }) => msg === IN_FORCE)

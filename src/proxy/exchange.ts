@@ -236,6 +236,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
   #failed(error: Error): void {
     if (this.#phase === 'over') return
     if (this.#phase === 'holding') {
+      this.#reply.log.debug({ err: error }, 'an answer was broken off while it was held')
       this.#heldEnd = error
       return
     }

@@ -22,13 +22,21 @@ export class RecordingUpstream implements AsyncDisposable {
     response.writeHead(200, { 'content-type': 'application/json' })
     response.end(JSON.stringify({ method: request.method, url: request.url }))
   }
+  /** Answers handshakes: with the lines of a refusal, or, with nothing, by opening the socket. */
+  refuseUpgrade: (request: RecordedRequest) => readonly string[] | undefined = () => undefined
   readonly #server = createServer((request, response) => void this.#take(request, response))
   readonly #sockets = new WebSocketServer({ noServer: true })
 
   constructor() {
     this.#server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      this.requests.push(recorded(request, ''))
+      const entry = recorded(request, '')
+      this.requests.push(entry)
       socket.on('error', () => socket.destroy())
+      const refusal = this.refuseUpgrade(entry)
+      if (refusal) {
+        socket.end([...refusal, 'Content-Length: 0', '', ''].join('\r\n'))
+        return
+      }
       this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
         webSocket.on('error', () => webSocket.terminate())
         webSocket.on('message', (data, isBinary) => webSocket.send(data, { binary: isBinary }))

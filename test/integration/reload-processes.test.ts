@@ -158,7 +158,12 @@ async function signIn(origin: string, relay: string, issuer: string): Promise<st
   using browser = new Browser()
   browser.connectTo = (asked) => (asked === origin ? relay : asked)
   const tab = browser.newTab()
-  const page = await tab.navigate(`${origin}/bff/login`, { from: 'none' })
+  let page = await tab.navigate(`${origin}/bff/login`, { from: 'none' })
+  // A busy machine may have more to do than it can, also for the look at the authorization server.
+  while (page.status === 503) {
+    await delay(200)
+    page = await tab.navigate(`${origin}/bff/login`, { from: 'none' })
+  }
   if (!page.url.startsWith(issuer)) throw new Error(`the login led to ${page.url}: ${page.text}`)
   await tab.submit('alice')
   return `${SESSION}=${browser.jar.get(SESSION)?.value ?? ''}`
@@ -194,9 +199,10 @@ test('a change of route, certificate, secret, keys and issuer under load loses n
     'sidegate.yaml': yaml(port, nextProvider.issuer, nextUpstream.url, '/api'),
   })
   gateway.signal('SIGHUP')
-  const { settings } = await gateway.until(({ msg }) => msg === IN_FORCE)
+  // A slow machine is seen between two files: then it is more than one change.
+  await gateway.until(({ msg, settings }) => msg === IN_FORCE && JSON.stringify(settings).includes('routes'))
 
-  expect(settings).toEqual(
+  expect(gateway.lines.filter(({ msg }) => msg === IN_FORCE).flatMap(({ settings }) => settings)).toEqual(
     expect.arrayContaining(['listen.tls.cert', 'listen.tls.key', 'provider.issuer', 'provider.clientSecret', 'routes']),
   )
   expect(await serialOf(place)).not.toBe(serial)
@@ -257,4 +263,4 @@ test('a changed file is taken over without a signal, once it can be used', async
 
   expect(refused).toEqual([200, 404])
   expect([await statusOf('/one'), await statusOf('/two')]).toEqual([404, 200])
-})
+}, 60_000)

@@ -9,9 +9,10 @@ import { CookieJar } from './http/cookies.ts'
 import { corsHeaders, preflightHeaders } from './http/cors.ts'
 import { answerClientError, type FailureOptions, registerErrorHandler, sendFailure } from './http/error-handler.ts'
 import { takeFormsAndJson } from './http/form.ts'
+import { FrontDoor, type FrontDoorOptions } from './http/front-door.ts'
 import { Judge, type Judged, type JudgeOptions, type Place } from './http/judge.ts'
-import { Pages } from './http/pages.ts'
 import type { Overload } from './http/overload.ts'
+import { Pages } from './http/pages.ts'
 import type { Limiter } from './http/rate-limit.ts'
 import { RequestLog } from './http/request-log.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
@@ -94,9 +95,16 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   const addresses = new ClientAddresses(config.trustedProxies, log)
   const routes = new RouteTable(config)
   const pages = new Pages(config)
-  const failures = { publicUrl, basePath: config.basePath, pages, security: new SecurityHeaders(config) }
-  const app = createApp(options, failures)
   const state = { isDraining: false }
+  const failures = { publicUrl, basePath: config.basePath, pages, security: new SecurityHeaders(config) }
+  const door = new FrontDoor({
+    overload: options.overload,
+    failures,
+    corsOrigins: config.cors.origins,
+    isDraining: () => state.isDraining,
+    onRefused: accountOfRefusals(options),
+  })
+  const app = createApp(options, failures, door)
 
   const takesFormPost = [...options.providers.values()].some(({ config }) =>
     config.responseMode.startsWith('form_post'),
@@ -122,7 +130,6 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
       requireHeader: config.csrf.requireHeader,
     },
     addresses,
-    overload: options.overload,
     limiter: options.limiter,
     rateLimits: config.rateLimits,
     loginPath: `${config.basePath}/login`,
@@ -165,6 +172,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     app,
     forwardAuth: new ForwardAuth({
+      overload: options.overload,
       // Our own endpoints are the public listener's: a proxy sends them there, and asks nobody.
       judge: new Judge({ ...judgeOptions, match: (path) => routes.match(path) }),
       addresses,
@@ -199,7 +207,7 @@ async function forwardedFields(
   return [...(await credentials.for(route, ownerOf(judged), { method, url })), ...identity]
 }
 
-function createApp({ log }: GatewayOptions, failures: FailureOptions): FastifyInstance {
+function createApp({ log }: GatewayOptions, failures: FailureOptions, door: FrontDoor): FastifyInstance {
   const app = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -208,7 +216,10 @@ function createApp({ log }: GatewayOptions, failures: FailureOptions): FastifyIn
     childLoggerFactory: (logger, bindings) => new RequestLog(logger, bindings) as unknown as FastifyBaseLogger,
     requestIdHeader: false,
     // It listens nowhere: the public listener hands it what comes, so that a reload can put another in its place.
-    serverFactory: (handler) => createHttpServer(handler),
+    serverFactory: (handler) =>
+      createHttpServer((raw, response) => {
+        if (door.lets(raw, response)) handler(raw, response)
+      }),
     return503OnClosing: false,
     exposeHeadRoutes: true,
     frameworkErrors: (error, request, reply) => void sendFailure(error, request, reply, failures),
@@ -270,12 +281,9 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
 
 /** One line and one count for each answer, proxied ones included. */
 function registerAccessLog(app: FastifyInstance, { config, log, metrics }: GatewayOptions): void {
-  const isJson = (config.log.format ?? (process.stdout.isTTY ? 'pretty' : 'json')) === 'json'
-  const lines = new AccessLog(log, isJson)
+  const lines = new AccessLog(log, writesJson(config))
   app.addHook('onResponse', (request, reply, done) => {
     const { judged } = request
-    const url = request.raw.url ?? ''
-    const queryAt = url.indexOf('?')
     const route = judged?.place.policy.name ?? '-'
     const status = reply.raw.statusCode
     const durationMs = reply.elapsedTime
@@ -283,7 +291,7 @@ function registerAccessLog(app: FastifyInstance, { config, log, metrics }: Gatew
     lines.write({
       requestId: request.id,
       method: request.method,
-      path: queryAt === -1 ? url : url.slice(0, queryAt),
+      path: pathOf(request.raw),
       route,
       status,
       durationMs: Math.round(durationMs * 10) / 10,
@@ -292,6 +300,27 @@ function registerAccessLog(app: FastifyInstance, { config, log, metrics }: Gatew
     })
     done()
   })
+}
+
+/** The same for requests that were turned away at the door. */
+function accountOfRefusals({ config, log, metrics }: GatewayOptions): FrontDoorOptions['onRefused'] {
+  const lines = new AccessLog(log, writesJson(config))
+  return (raw, requestId, status) => {
+    const { method = '' } = raw
+    const nobody = { ip: undefined, sessionRef: undefined }
+    metrics.countRequest('-', method, status, 0)
+    lines.write({ ...nobody, requestId, method, path: pathOf(raw), route: '-', status, durationMs: 0 })
+  }
+}
+
+function writesJson({ log: { format } }: Config): boolean {
+  return (format ?? (process.stdout.isTTY ? 'pretty' : 'json')) === 'json'
+}
+
+/** Without the query, which may hold a code. */
+function pathOf({ url = '' }: IncomingMessage): string {
+  const queryAt = url.indexOf('?')
+  return queryAt === -1 ? url : url.slice(0, queryAt)
 }
 
 function loginOptionsOf(

@@ -1,6 +1,6 @@
 /** The only place that writes an answer to a failure, for requests and for what never became one. */
 import { randomUUID } from 'node:crypto'
-import { type IncomingHttpHeaders, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { BffError, type FailureCode } from '../errors.ts'
@@ -94,6 +94,26 @@ export function sendFailure(
   }
   // As bytes: to a text Fastify adds a charset, which JSON has none of (RFC 8259 §11).
   return reply.code(answer.status).send(Buffer.from(answer.body))
+}
+
+/** A request that the framework never saw, and further fields of the answer to it. */
+interface UnreadRequest {
+  readonly raw: IncomingMessage
+  readonly response: ServerResponse
+  readonly requestId: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Answers a request of which nothing has been made, as `sendFailure` would and at a fraction of its cost. */
+export function answerUnread(
+  error: BffError,
+  { raw, response, requestId, headers }: UnreadRequest,
+  options: FailureOptions,
+): void {
+  const { method, url: target } = raw
+  const answer = describe(error, { requestId, method, target, headers: raw.headers }, options)
+  const length = String(Buffer.byteLength(answer.body))
+  response.writeHead(answer.status, { ...headers, ...answer.headers, 'content-length': length }).end(answer.body)
 }
 
 /** Connections that end with the answer that is under way on them. */

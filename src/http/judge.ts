@@ -1,6 +1,6 @@
 /**
  * Every judgment on a request, in one place and in one order; the first that fails answers:
- * framing → path → overload (503) → place (404) → method (405) → preflight → CSRF (403) → rate (429) → session (401, 503)
+ * framing → path → place (404) → method (405) → preflight → CSRF (403) → rate (429) → session (401, 503)
  * → access (403, step-up) → size (413).
  *
  * HTTP requests and WebSocket handshakes, endpoints and routes all pass here, judged from what the client sent and
@@ -19,7 +19,6 @@ import { isPreflight } from './cors.ts'
 import { type CsrfOptions, csrfFactsOf, isNavigation, judgeCsrf } from './csrf.ts'
 import { checkFraming } from './framing.ts'
 import type { Policy } from './policy.ts'
-import type { Overload } from './overload.ts'
 import type { Limiter, Rate, RateVerdict } from './rate-limit.ts'
 import { parseRequestTarget, type RequestPath } from './request-path.ts'
 
@@ -63,8 +62,6 @@ export interface JudgeOptions<P extends Place> {
   readonly match: (path: RequestPath, method: string) => P | undefined
   readonly sessions: SessionSource
   readonly cookies: CookieJar
-  /** Refuses what cannot be served in time; before anything that costs. */
-  readonly overload?: Pick<Overload, 'admit'> | undefined
   /** Needed where a place takes bearer tokens. */
   readonly bearers?: Pick<BearerTokens, 'verify'> | undefined
   readonly csrf: CsrfOptions
@@ -98,7 +95,6 @@ export class Judge<P extends Place> {
     // A browser's handshake names a path; the absolute form is for proxies, which do not pass handshakes on so.
     if (kind === 'websocket' && !target.startsWith('/')) throw new BffError('invalid_request', 'a handshake for a URL')
     const path = parseRequestTarget(target, options.publicUrl)
-    options.overload?.admit()
     const preflight = isPreflight(method, raw.headers)
     // A preflight asks for another request: it is that one's method that the place takes or not.
     const wantedMethod = preflight ? String(raw.headers['access-control-request-method']) : method

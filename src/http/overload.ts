@@ -34,8 +34,8 @@ export interface OverloadOptions {
   readonly now?: () => number
 }
 
-// Made once: a stack trace for each of thousands of refusals would cost more than many a request.
-const REFUSAL = new BffError('overloaded', 'the gateway has more to do than it can', { retryAfterSeconds: 1 })
+// Made once: a stack trace for each of thousands of refusals would cost more than the refusal.
+export const OVERLOADED = new BffError('overloaded', 'the gateway has more to do than it can', { retryAfterSeconds: 1 })
 
 /** Made once for a process; `start` begins to look. */
 export class Overload {
@@ -68,20 +68,15 @@ export class Overload {
     clearInterval(this.#timer)
   }
 
-  /**
-   * Called for each request, before anything is done for it that costs.
-   *
-   * @throws BffError `overloaded`
-   */
-  admit(): void {
-    if (this.#waiting >= this.#mostWaiting) this.#refuse()
-    if (this.#share < 1) {
-      this.#credit += this.#share
-      if (this.#credit < 1) this.#refuse()
-      this.#credit -= 1
+  /** Whether one more request is taken; asked once for each, before anything is done for it that costs. */
+  admits(): boolean {
+    if (this.#waiting >= this.#mostWaiting || !this.#isAmongTheShare()) {
+      this.#noteRefusal()
+      return false
     }
     // What has ended since the last look is not known; the bound has room for that.
     this.#waiting += 1
+    return true
   }
 
   /** Called by the timer, and by tests. */
@@ -102,12 +97,18 @@ export class Overload {
     }
   }
 
-  #refuse(): never {
+  #isAmongTheShare(): boolean {
+    if (this.#share === 1) return true
+    this.#credit += this.#share
+    if (this.#credit < 1) return false
+    this.#credit -= 1
+    return true
+  }
+
+  #noteRefusal(): void {
     this.#quietLooks = 0
-    if (!this.#isShedding) {
-      this.#isShedding = true
-      this.#options.log.warn({ waiting: this.#waiting, share: this.#share }, 'overloaded: requests are refused')
-    }
-    throw REFUSAL
+    if (this.#isShedding) return
+    this.#isShedding = true
+    this.#options.log.warn({ waiting: this.#waiting, share: this.#share }, 'overloaded: requests are refused')
   }
 }

@@ -9,6 +9,7 @@ import { BffError } from '../errors.ts'
 import type { ClientAddresses } from '../http/client-address.ts'
 import { type FailureOptions, sendFailure } from '../http/error-handler.ts'
 import type { Judge, Judged, Place } from '../http/judge.ts'
+import { OVERLOADED, type Overload } from '../http/overload.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 
 /** Where the login page is, in an answer of 401 to nginx, which passes no redirect on. */
@@ -55,6 +56,7 @@ function withoutOrigin(target: string): string {
 }
 
 export interface ForwardAuthOptions {
+  readonly overload: Pick<Overload, 'admits'>
   readonly judge: Judge<Place>
   readonly addresses: Pick<ClientAddresses, 'isTrusted'>
   readonly failures: FailureOptions
@@ -82,7 +84,8 @@ export class ForwardAuth {
   }
 
   /** @throws BffError with the code of the first judgment that fails */
-  judge(raw: IncomingMessage, described: DescribedRequest): Promise<Judged> {
+  async judge(raw: IncomingMessage, described: DescribedRequest): Promise<Judged> {
+    if (!this.#options.overload.admits()) throw OVERLOADED
     // The fields and the peer are those of the check, in which the proxy sends the client's along.
     const asked = Object.create(raw, {
       method: { value: described.method },

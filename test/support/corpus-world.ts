@@ -148,9 +148,14 @@ export class CorpusWorld implements AsyncDisposable {
     return text.replace(/\{[A-Z_0-9]+\}/g, (name) => this.#values.get(name) ?? name)
   }
 
-  wellFormedRequest(): Promise<RawMessage> {
+  /** From now on `{AT}` is the token that it was sent on with: an upstream's 401 may have brought a new one. */
+  async wellFormedRequest(): Promise<RawMessage> {
     this.upstream.respond = (socket) => void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
-    return exchange(this.#port, get('/api/ok', `Cookie: ${COOKIE}=${this.fill('{SID}')}`, 'X-CSRF: 1'))
+    const seen = this.upstream.requests.length
+    const answer = await exchange(this.#port, get('/api/ok', `Cookie: ${COOKIE}=${this.fill('{SID}')}`, 'X-CSRF: 1'))
+    const [sent] = this.upstream.requests.slice(seen)
+    if (sent) this.#values.set('{AT}', valuesOf(sent, 'authorization')[0]?.replace('Bearer ', '') ?? '')
+    return answer
   }
 
   /** The bytes of a case as they are sent. */
@@ -271,7 +276,6 @@ export class CorpusWorld implements AsyncDisposable {
     }
     for (const [name, value] of Object.entries(values)) this.#values.set(`{${name}}`, value)
     await this.wellFormedRequest()
-    this.#values.set('{AT}', valuesOf(this.upstream.requests[0]!, 'authorization')[0]?.replace('Bearer ', '') ?? '')
   }
 }
 

@@ -59,7 +59,7 @@ interface World {
   readonly judge: Judge<Place>
 }
 
-function world(resolve: () => Promise<Session> = async () => session, overload?: { admit(): void }): World {
+function world(resolve: () => Promise<Session> = async () => session): World {
   const resolved: string[] = []
   const judge = new Judge<Place>({
     publicUrl: new URL('https://app.example'),
@@ -81,7 +81,6 @@ function world(resolve: () => Promise<Session> = async () => session, overload?:
     }),
     csrf: { publicOrigin: 'https://app.example', corsOrigins: [], requireHeader: false },
     addresses: new ClientAddresses([], silentLog),
-    overload,
     limiter: new RateLimiter({ now: () => now }),
     rateLimits: { login: undefined, refresh: undefined, api: { limit: 1, windowMs: 60_000 } },
     loginPath: '/bff/login',
@@ -216,18 +215,4 @@ test('a login route begins the sign-in for a navigation and nothing else (AR-16)
   expect(await codeOf(world(), { url: '/login-route', headers: navigation })).toBe('login')
   expect(await codeOf(world(), { url: '/login-route', headers: { 'sec-fetch-mode': 'cors' } })).toBe('login_required')
   expect(await codeOf(world(), { url: '/login-route', method: 'POST', headers: navigation })).toBe('login_required')
-})
-
-test('overload is judged right behind framing and path: neither route nor store is looked at (R63)', async () => {
-  const refuses = world(async () => session, {
-    admit: () => {
-      throw new BffError('overloaded')
-    },
-  })
-
-  expect(await codeOf(refuses, { headers: { ...good, host: 'a b' } })).toBe('invalid_request')
-  expect(await codeOf(refuses, { url: '/api/..', headers: good })).toBe('invalid_request')
-  expect(await codeOf(refuses, { url: '/nowhere', headers: good })).toBe('overloaded')
-  expect(await codeOf(refuses, { headers: good })).toBe('overloaded')
-  expect(refuses.resolved).toEqual([])
 })

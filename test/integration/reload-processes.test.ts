@@ -172,12 +172,13 @@ async function signIn(origin: string, relay: string, issuer: string): Promise<st
 test('a change of route, certificate, secret, keys and issuer under load loses nothing, nor does the end (R21, R22, R28)', async () => {
   const port = await freePort()
   const origin = `https://localhost:${port}`
-  await using authority = await createAuthority()
+  const authority = await createAuthority()
+  onTestFinished(() => authority[Symbol.asyncDispose]())
   const [certificate, nextCertificate] = [await authority.issue('localhost'), await authority.issue('localhost')]
   const [provider, nextProvider] = [await providerOf(port, SECRETS[0]), await providerOf(port, SECRETS[1])]
   const [upstream, nextUpstream] = [await upstreamOf(), await upstreamOf()]
   const key = KeyRing.generateKey()
-  await using gateway = await GatewayProcess.start({
+  const gateway = await GatewayProcess.start({
     'sidegate.yaml': yaml(port, provider.issuer, upstream.url, '/api'),
     'cert.pem': certificate.cert,
     'key.pem': certificate.key,
@@ -239,13 +240,14 @@ test('a change of route, certificate, secret, keys and issuer under load loses n
 
 test('a changed file is taken over without a signal, once it can be used', async () => {
   const port = await freePort()
-  await using authority = await createAuthority()
+  const authority = await createAuthority()
+  onTestFinished(() => authority[Symbol.asyncDispose]())
   const { cert, key } = await authority.issue('localhost')
   const upstream = await upstreamOf()
   upstream.release()
   const issuer = 'http://127.0.0.1:1'
   const open = (prefix: string) => yaml(port, issuer, upstream.url, prefix).replace('" }', '", session: none }')
-  await using gateway = await GatewayProcess.start({
+  const gateway = await GatewayProcess.start({
     'sidegate.yaml': open('/one'),
     'cert.pem': cert,
     'key.pem': key,

@@ -4,12 +4,13 @@ import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
 
 type Line = Record<string, unknown>
 
 const root = new URL('../..', import.meta.url).pathname
 
-export class GatewayProcess implements AsyncDisposable {
+export class GatewayProcess {
   /** What it has logged so far. */
   readonly lines: Line[] = []
   readonly #directory: string
@@ -37,17 +38,14 @@ export class GatewayProcess implements AsyncDisposable {
     this.#child.stderr?.on('data', read)
   }
 
-  /** Starts it in a directory with these files, `sidegate.yaml` among them; resolves once it listens. */
+  /** Starts it in a directory with these files, `sidegate.yaml` among them, for one test; resolves once it listens. */
   static async start(files: Readonly<Record<string, string>>): Promise<GatewayProcess> {
     const directory = await mkdtemp(join(tmpdir(), 'sidegate-process-'))
     await writeAll(directory, files)
     const gateway = new GatewayProcess(directory)
-    try {
-      await gateway.until(({ msg }) => msg === 'listening')
-    } catch (error) {
-      await gateway[Symbol.asyncDispose]()
-      throw error
-    }
+    // Also when the test runs out of time.
+    onTestFinished(() => gateway.#end())
+    await gateway.until(({ msg }) => msg === 'listening')
     return gateway
   }
 
@@ -85,7 +83,7 @@ export class GatewayProcess implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  async #end(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill('SIGKILL')
     await this.#exited
     await rm(this.#directory, { recursive: true, force: true })

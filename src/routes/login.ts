@@ -82,6 +82,13 @@ export function registerLogin(app: FastifyInstance, options: LoginOptions): void
 function judgeLoginRequest(request: FastifyRequest): 'own' | 'foreign' {
   const { headers } = request
   const dest = headers['sec-fetch-dest']
+  if (dest === 'empty' && headers['sec-fetch-mode'] === 'navigate') {
+    // What a worker passes on has lost where it came from: it could be a frame's, or another site's.
+    throw new BffError(
+      'invalid_request',
+      'a service worker must leave the endpoints to the browser: it fetched a login',
+    )
+  }
   if (!isNavigation(headers) || (dest !== undefined && dest !== 'document')) {
     throw new BffError('invalid_request', 'a login is started by a top-level navigation')
   }

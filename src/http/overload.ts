@@ -21,6 +21,8 @@ const LEAST_SHARE = 1 / 32
 const REGAIN = 1 / 40
 /** A few tens of kB each; more than a machine that one process fills can work on. */
 const MOST_WAITING = 8_192
+/** So few are not what keeps the loop busy: somebody else has the machine, and refusing them would help nobody. */
+const FEW_WAITING = 64
 /** So many looks without a refusal, and it is over. */
 const QUIET_LOOKS = 40
 
@@ -98,7 +100,7 @@ export class Overload {
   }
 
   #isAmongTheShare(): boolean {
-    if (this.#share === 1) return true
+    if (this.#share === 1 || this.#waiting < FEW_WAITING) return true
     this.#credit += this.#share
     if (this.#credit < 1) return false
     this.#credit -= 1

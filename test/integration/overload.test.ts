@@ -38,8 +38,9 @@ async function started(): Promise<{ world: World; upstream: HeldUpstream }> {
 test('a late event loop sheds new requests with 503, ends what it has begun, answers for its health, and recovers (R63)', async () => {
   const { world, upstream } = await started()
   const ask = () => fetch(`${world.gateway.address}/open/x`)
-  const accepted = ask()
-  await upstream.arrived(1)
+  // Fewer than these are never refused.
+  const accepted = Array.from({ length: 64 }, ask)
+  await upstream.arrived(64)
 
   const { stop } = stall(300)
   // Those that are taken wait for the upstream, which holds them; far fewer than it has places.
@@ -60,7 +61,7 @@ test('a late event loop sheds new requests with 503, ends what it has begun, ans
   expect((await fetch(`${world.gateway.managementUrl}/readyz`)).status).toBe(200)
   left.abort()
   upstream.release()
-  expect(await (await accepted).text()).toBe('done')
+  for (const answer of await Promise.all(accepted)) expect(await answer.text()).toBe('done')
 
   stop()
   await until(async () => {

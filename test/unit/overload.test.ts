@@ -23,7 +23,7 @@ function loop(): Loop {
       now: () => at,
     }),
     told,
-    waiting: 0,
+    waiting: 1_000,
     places: 256,
     turn: (lateMs, times = 1) => {
       for (let left = times; left > 0; left -= 1) {
@@ -107,4 +107,15 @@ test('an upstream for which more places are configured has room for them and the
   world.turn(0)
 
   expect(world.admitted(10)).toBe(10)
+})
+
+test('where few wait the loop is late for somebody else’s sake, and nobody is refused', () => {
+  const made = loop()
+  made.waiting = 10
+  made.turn(500, 5)
+
+  expect(made.admitted(50)).toBe(50)
+  made.waiting = 64
+  made.turn(500)
+  expect(made.admitted(100)).toBeLessThan(20)
 })

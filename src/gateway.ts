@@ -15,6 +15,7 @@ import type { Overload } from './http/overload.ts'
 import { Pages } from './http/pages.ts'
 import type { Limiter } from './http/rate-limit.ts'
 import { RequestLog } from './http/request-log.ts'
+import { RequestSpans } from './http/request-spans.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
 import { BearerTokens } from './oidc/bearer-tokens.ts'
 import type { OidcProvider } from './oidc/provider.ts'
@@ -45,6 +46,7 @@ import type { SessionManager } from './session/manager.ts'
 import { AccessLog } from './telemetry/access-log.ts'
 import type { Audit } from './telemetry/audit.ts'
 import type { Metrics } from './telemetry/metrics.ts'
+import type { Tracing } from './telemetry/tracing.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -73,6 +75,8 @@ export interface GatewayOptions {
   readonly overload: Overload
   /** The browser client as an ES module. */
   readonly clientModule: string
+  /** Where the variables of OpenTelemetry ask for traces. */
+  readonly tracing?: Tracing | undefined
   readonly now: () => number
 }
 
@@ -105,6 +109,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     onRefused: accountOfRefusals(options),
   })
   const app = createApp(options, failures, door)
+  const traces = options.tracing && new RequestSpans(options.tracing)
 
   const takesFormPost = [...options.providers.values()].some(({ config }) =>
     config.responseMode.startsWith('form_post'),
@@ -115,13 +120,14 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     providers: [...options.providers.values()].map(({ client }) => client),
     log,
     metrics,
+    tracing: options.tracing,
     now: options.now,
   })
   app.addHook('onClose', () => bearers.close())
   const judgeOptions: JudgeOptions<Place> = {
     publicUrl,
     match: (path, method) => (endpoints.covers(path.path) ? endpoints.match(path.path, method) : routes.match(path)),
-    sessions: options.manager,
+    sessions: traces?.sessions(options.manager) ?? options.manager,
     cookies,
     bearers,
     csrf: {
@@ -142,9 +148,10 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   const judge = new Judge(judgeOptions)
 
   registerErrorHandler(app, failures)
+  traces?.register(app, publicUrl)
   const loginOptions = loginOptionsOf(options, { cookies, pages, publicUrl })
   registerJudge(app, { judge, config, loginOptions, isDraining: () => state.isDraining })
-  registerAccessLog(app, options)
+  registerAccessLog(app, options, traces)
 
   const streams = new EventStreams()
   await app.register(async (scope) => registerEndpoints(scope, options, loginOptions, streams), {
@@ -159,6 +166,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     routes,
     addresses,
     upstreams: new Upstreams(options.now),
+    traces,
     streams: proxyStreams,
     credentials,
     stepUp: ({ provider }, wanted) =>
@@ -280,7 +288,11 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
 }
 
 /** One line and one count for each answer, proxied ones included. */
-function registerAccessLog(app: FastifyInstance, { config, log, metrics }: GatewayOptions): void {
+function registerAccessLog(
+  app: FastifyInstance,
+  { config, log, metrics }: GatewayOptions,
+  traces?: RequestSpans,
+): void {
   const lines = new AccessLog(log, writesJson(config))
   app.addHook('onResponse', (request, reply, done) => {
     const { judged } = request
@@ -297,6 +309,7 @@ function registerAccessLog(app: FastifyInstance, { config, log, metrics }: Gatew
       durationMs: Math.round(durationMs * 10) / 10,
       ip: judged?.clientAddress,
       sessionRef: judged?.session?.ref.slice(0, 16),
+      traceId: traces?.traceIdOf(request.raw),
     })
     done()
   })

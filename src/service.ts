@@ -20,13 +20,18 @@ import { MemoryStore } from './session/memory-store.ts'
 import { RedisStore } from './session/redis-store.ts'
 import type { SessionStore } from './session/store.ts'
 import { Audit } from './telemetry/audit.ts'
+import type { Log } from './telemetry/log.ts'
 import { Metrics } from './telemetry/metrics.ts'
+import { TracedLog } from './telemetry/traced-log.ts'
+import type { Tracing } from './telemetry/tracing.ts'
 
 export interface ServiceOptions {
   readonly config: Config
   readonly log: Logger
   /** The browser client as an ES module. */
   readonly clientModule: string
+  /** Where the variables of OpenTelemetry ask for traces; closed with the service. */
+  readonly tracing?: Tracing | undefined
   /** Epoch ms; the system's clock unless a test has its own. */
   readonly now?: () => number
   /** Called when a record's key is not in the ring: the file of the keys may be newer. */
@@ -44,6 +49,8 @@ export interface ServiceAddresses {
 export class Service {
   readonly #options: ServiceOptions
   readonly #log: Logger
+  /** For what is done on behalf of requests: it names their traces. */
+  readonly #tracedLog: Log
   readonly #now: () => number
   readonly #store: SessionStore
   readonly #keyRing: KeyRing
@@ -72,7 +79,8 @@ export class Service {
     this.#log = log
     this.#now = options.now ?? Date.now
     this.#metrics = new Metrics()
-    this.#audit = new Audit(log, { hashSubject: config.log.hashSubject })
+    this.#tracedLog = options.tracing ? new TracedLog(log, options.tracing) : log
+    this.#audit = new Audit(this.#tracedLog, { hashSubject: config.log.hashSubject })
     this.#keyRing = new KeyRing(config.session.keys ?? [KeyRing.generateKey()])
     this.#store = this.#createStore()
     for (const [name, client] of this.#clientsFor(config)) this.#clients.set(name, client)
@@ -81,9 +89,10 @@ export class Service {
       keyRing: this.#keyRing,
       providers: this.#clients,
       settings: config.session,
-      log,
+      log: this.#tracedLog,
       metrics: this.#metrics,
       audit: this.#audit,
+      tracing: options.tracing,
       now: this.#now,
       ...(options.rereadKeys && { onUnknownKey: options.rereadKeys }),
     })
@@ -211,6 +220,7 @@ export class Service {
       limiter: this.#limiter,
       overload: this.#overload,
       clientModule: this.#options.clientModule,
+      tracing: this.#options.tracing,
       now: this.#now,
     })
   }
@@ -244,6 +254,7 @@ export class Service {
     // Last: a refresh that is under way is stored first.
     await this.#manager.close()
     await this.#store.close()
+    await this.#options.tracing?.close()
     this.#log.info({}, 'stopped')
   }
 
@@ -283,8 +294,9 @@ export class Service {
           config: providerConfig,
           redirectUri: `${origin}${config.basePath}/callback`,
           postLogoutRedirectUri: `${origin}${config.basePath}/logout/callback`,
-          log: this.#log,
+          log: this.#tracedLog,
           metrics: this.#metrics,
+          tracing: this.#options.tracing,
           now: this.#now,
         })
         return [name, client]

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { ConfigSource } from '../config/source.ts'
 import type { Config } from '../config/schema.ts'
 import { Service, type ServiceAddresses } from '../service.ts'
+import { loadTracing } from '../telemetry/load-tracing.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { loadClientModule } from './client-module.ts'
@@ -49,6 +50,7 @@ export async function startGateway(configFile: string): Promise<RunningGateway> 
     config,
     log: logger,
     clientModule: await loadClientModule(),
+    tracing: await loadTracing(process.env, config.name, logger),
     rereadKeys: () => source.reload(),
   })
   source.onChange((changed) => void service.update(changed))

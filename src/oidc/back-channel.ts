@@ -4,6 +4,7 @@ import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate } from 'node:zlib'
 import { Agent } from 'undici'
 import type { Dispatcher } from 'undici'
+import type { Tracing } from '../telemetry/tracing.ts'
 import { Exchange } from './exchange.ts'
 import type { Answer, ExchangeOptions, ProviderEndpoint, ProviderRequest } from './exchange.ts'
 
@@ -21,6 +22,7 @@ export interface BackChannelOptions {
   /** Client certificate for mutual TLS (RFC 8705), PEM. */
   readonly tls?: { readonly cert: string; readonly key: string }
   readonly observe?: (endpoint: ProviderEndpoint, seconds: number) => void
+  readonly tracing?: Pick<Tracing, 'startClient' | 'contextOf' | 'endClient'> | undefined
 }
 
 export class BackChannel {
@@ -63,12 +65,18 @@ export class BackChannel {
     request: ProviderRequest,
     options: ExchangeOptions,
   ): Promise<Answer> {
-    const { publicOrigin, observe, timeoutMs } = this.#options
+    const { publicOrigin, observe, timeoutMs, tracing } = this.#options
     const url = new URL(address)
     const target = this.#base && url.origin === publicOrigin ? behind(this.#base, url) : url
     const headers = request.headers instanceof Headers ? Object.fromEntries(request.headers) : { ...request.headers }
     // The server must see the name that is in its own metadata, or it would build its answers from another one.
     if (target !== url) headers['host'] = url.host
+
+    const span = tracing?.startClient(`provider ${exchange.endpoint}`, {
+      'http.request.method': request.method,
+      'server.address': url.hostname,
+    })
+    if (tracing && span) Object.assign(headers, tracing.contextOf(span))
 
     const timeout = AbortSignal.timeout(options.timeoutMs ?? timeoutMs)
     const reception = new Reception(exchange, options.signal ? AbortSignal.any([timeout, options.signal]) : timeout)
@@ -90,10 +98,12 @@ export class BackChannel {
       )
       const answer = await decoded(await reception.answer)
       this.#isFailing = answer.status >= 500
+      if (span) tracing?.endClient(span, answer.status)
       return answer
     } catch (error) {
       // Who gives up by himself has found out nothing.
       this.#isFailing ||= !options.signal?.aborted
+      if (span) tracing?.endClient(span, error)
       throw error
     } finally {
       reception.end()

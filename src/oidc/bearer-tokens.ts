@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache'
 import { BffError, hasCode } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
 import { type BearerRule, type BearerToken, invalidToken, isSignedJwt } from './access-token.ts'
 import { ForeignIssuer } from './foreign-issuer.ts'
 import type { OidcProvider } from './provider.ts'
@@ -23,6 +24,7 @@ export interface BearerTokensOptions {
   readonly providers: readonly Pick<OidcProvider, 'issuer' | 'verifyAccessToken'>[]
   readonly log: Log
   readonly metrics?: Pick<Metrics, 'providerDuration'> | undefined
+  readonly tracing?: Tracing | undefined
   readonly now: () => number
 }
 
@@ -42,11 +44,11 @@ export class BearerTokens {
   #opaque = 0
 
   constructor(options: BearerTokensOptions) {
-    const { rules, providers, log, metrics, now } = options
+    const { rules, providers, ...foreign } = options
     this.#options = options
     const own = new Set(providers.map(({ issuer }) => issuer))
     const others = new Set(rules.map(({ issuer }) => issuer).filter((issuer) => !own.has(issuer)))
-    this.#foreign = new Map([...others].map((issuer) => [issuer, new ForeignIssuer({ issuer, log, metrics, now })]))
+    this.#foreign = new Map([...others].map((issuer) => [issuer, new ForeignIssuer({ issuer, ...foreign })]))
   }
 
   /**

@@ -5,6 +5,7 @@ import type { ProviderConfig } from '../config/schema.ts'
 import { BffError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
 import { BackChannel } from './back-channel.ts'
 import type { Exchange, ExchangeOptions, ProviderEndpoint } from './exchange.ts'
 import { authenticationMethods, readClientKeys } from './client-authentication.ts'
@@ -21,6 +22,7 @@ export interface ConnectionOptions {
   readonly redirectUri: string
   readonly log: Log
   readonly metrics?: Pick<Metrics, 'providerDuration'>
+  readonly tracing?: Tracing | undefined
   readonly now: () => number
 }
 
@@ -54,7 +56,7 @@ export class Connection {
   #issuerKeys: IssuerKeys | undefined
 
   constructor(options: ConnectionOptions) {
-    const { config, log, metrics, now } = options
+    const { config, log, metrics, tracing, now } = options
     this.#config = config
     this.#issuer = new URL(config.issuer)
     this.name = options.name
@@ -71,6 +73,7 @@ export class Connection {
       ...(config.backchannelBaseUrl !== undefined && { baseUrl: config.backchannelBaseUrl }),
       ...(config.tls?.cert && config.tls.key && { tls: { cert: config.tls.cert, key: config.tls.key } }),
       ...(metrics && { observe: (endpoint, seconds) => metrics.providerDuration.observe({ endpoint }, seconds) }),
+      tracing,
     })
     this.metadata = new Metadata({ config, backChannel: this.backChannel, log, now })
   }

@@ -1,6 +1,7 @@
 /** An issuer at which the gateway is no client: its metadata and keys are all that is known of it. */
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
 import { type BearerRule, type BearerToken, invalidToken, isSignedJwt, verifyAccessToken } from './access-token.ts'
 import { BackChannel } from './back-channel.ts'
 import { IssuerKeys } from './issuer-keys.ts'
@@ -10,6 +11,7 @@ export interface ForeignIssuerOptions {
   readonly issuer: string
   readonly log: Log
   readonly metrics?: Pick<Metrics, 'providerDuration'> | undefined
+  readonly tracing?: Tracing | undefined
   readonly now: () => number
 }
 
@@ -26,13 +28,14 @@ export class ForeignIssuer {
   #keys: IssuerKeys | undefined
 
   constructor(options: ForeignIssuerOptions) {
-    const { issuer, log, metrics, now } = options
+    const { issuer, log, metrics, tracing, now } = options
     this.issuer = issuer
     this.#options = options
     this.#backChannel = new BackChannel({
       timeoutMs: TIMEOUT_MS,
       publicOrigin: new URL(issuer).origin,
       ...(metrics && { observe: (endpoint, seconds) => metrics.providerDuration.observe({ endpoint }, seconds) }),
+      tracing,
     })
     this.#metadata = new Metadata({ config: { issuer }, backChannel: this.#backChannel, log, now })
     this.#metadata.start()

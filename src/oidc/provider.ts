@@ -4,6 +4,7 @@ import type { ProviderConfig } from '../config/schema.ts'
 import { BffError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
 import { checkIntrospection, isSignedJwt, verifyAccessToken } from './access-token.ts'
 import type { BearerRule, BearerToken } from './access-token.ts'
 import { authorizationUrl } from './authorization-request.ts'
@@ -44,6 +45,7 @@ export interface OidcProviderOptions {
   readonly postLogoutRedirectUri: string
   readonly log: Log
   readonly metrics?: Pick<Metrics, 'providerDuration'>
+  readonly tracing?: Tracing | undefined
   readonly now: () => number
 }
 
@@ -179,8 +181,8 @@ export class OidcProvider {
   }
 
   #connect(config: ProviderConfig, before?: Connection): Connection {
-    const { name, redirectUri, log, metrics, now } = this.#options
-    const connection = new Connection({ name, config, redirectUri, log, now, ...(metrics && { metrics }) })
+    const { name, redirectUri, log, metrics, tracing, now } = this.#options
+    const connection = new Connection({ name, config, redirectUri, log, tracing, now, ...(metrics && { metrics }) })
     // The same server: what was known of it serves until it has been read again.
     if (before?.metadata.current && before.config.issuer === config.issuer)
       connection.metadata.seed(before.metadata.current)

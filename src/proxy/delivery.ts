@@ -11,8 +11,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { BffError } from '../errors.ts'
 import { judgeAccess } from '../http/access.ts'
 import type { Judged } from '../http/judge.ts'
+import type { RequestSpans } from '../http/request-spans.ts'
 import type { Session } from '../session/session.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { TraceContext } from '../telemetry/tracing.ts'
 import { type Challenge, challengesIn } from './challenges.ts'
 import type { CredentialFields, Credentials } from './credentials.ts'
 import { Exchange, type Instead } from './exchange.ts'
@@ -30,6 +32,7 @@ export interface DeliveryOptions {
   readonly loginPath: string
   readonly now: () => number
   readonly metrics?: Pick<Metrics, 'countRequest'> | undefined
+  readonly traces?: Pick<RequestSpans, 'upstream' | 'upgraded'> | undefined
 }
 
 /** What was judged of the request. */
@@ -41,7 +44,11 @@ export interface DeliveryFacts {
   /** The session or token that is used, if one is. */
   readonly owner: RequestOwner | null
   /** The header fields for the upstream. */
-  readonly fieldsFor: (owner: RequestOwner | null, credentials: CredentialFields) => string[]
+  readonly fieldsFor: (
+    owner: RequestOwner | null,
+    credentials: CredentialFields,
+    trace: TraceContext | undefined,
+  ) => string[]
 }
 
 /** Made, `begin` called once, forgotten. */
@@ -88,10 +95,13 @@ export class Delivery {
   #attempt(credentials: CredentialFields): void {
     this.#sent = credentials
     const owner = this.#owner
+    const { route, upstream } = this.#facts.proxied
+    const span = this.#options.traces?.upstream(this.#request.raw, route.policy.name, upstream.address.origin)
     const exchange = {
       target: this.#target,
       owner,
-      fields: this.#facts.fieldsFor(owner, credentials),
+      fields: this.#facts.fieldsFor(owner, credentials, span?.context),
+      span,
       instead: (status: number, raw: readonly Buffer[]) => this.#insteadOf(status, raw),
     }
     const onUpgrade = (raw: Buffer[], upstream: Duplex): void => this.#upgraded(raw, upstream)
@@ -106,6 +116,7 @@ export class Delivery {
   #upgraded(raw: Buffer[], upstream: Duplex): void {
     const { proxied, judged } = this.#facts
     this.#learnNonce(raw)
+    this.#options.traces?.upgraded(this.#request.raw, proxied.route.policy.name)
     joinWebSocket(this.#request, this.#reply, {
       proxied,
       judged,

@@ -12,6 +12,7 @@ import type { Duplex } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import { BffError } from '../errors.ts'
+import type { UpstreamSpan } from '../http/request-spans.ts'
 import type { RequestOwner } from './open-streams.ts'
 import { discardRest, hasBody, RequestBody } from './request-body.ts'
 import type { ProxiedRoute } from './proxied-route.ts'
@@ -34,6 +35,7 @@ export interface ExchangeFacts {
   /** The session or token that was used, if one was. */
   readonly owner: RequestOwner | null
   readonly fields: string[]
+  readonly span?: UpstreamSpan | undefined
   /** For a handshake: called with the fields of the upstream's 101 and its socket; may throw a BffError. */
   readonly onUpgrade?: (raw: Buffer[], upstream: Duplex) => void
   /**
@@ -83,6 +85,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     // The client may have left while its session was looked up: without this it would take a place for nothing.
     if (this.#response.destroyed || this.#request.socket.destroyed) {
       this.#phase = 'over'
+      this.#facts.span?.failed()
       this.#reply.hijack()
       return
     }
@@ -125,6 +128,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     if (status > 599 || status === 101)
       throw new BffError('upstream_unavailable', 'the answer has a status that HTTP does not know')
     this.#route.observe(performance.now() - this.#startedAt)
+    this.#facts.span?.answered(status)
     const instead = this.#facts.instead?.(status, raw)
     if (instead === undefined) {
       this.#answer(status, raw, resume)
@@ -182,11 +186,12 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
   }
 
   /** A joined pair of sockets holds no place: it lives for hours, and has limits of its own. */
-  onUpgrade(_status: number, raw: Buffer[], upstream: Duplex): void {
+  onUpgrade(status: number, raw: Buffer[], upstream: Duplex): void {
     if (this.#phase !== 'asking') {
       upstream.destroy()
       return
     }
+    this.#facts.span?.answered(status)
     this.#route.observe(performance.now() - this.#startedAt)
     this.#release()
     try {
@@ -360,6 +365,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
   }
 
   #fail(error: BffError): void {
+    this.#facts.span?.failed(error)
     this.#release()
     this.#body?.destroy()
     discardRest(this.#request)
@@ -370,6 +376,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
   #release(): void {
     const { phase, isStream } = { phase: this.#phase, isStream: this.#stopWatching !== undefined }
     this.#phase = 'over'
+    this.#facts.span?.failed()
     clearTimeout(this.#timer)
     this.#closing?.off('close', this.#onClose)
     this.#stopWatching?.()

@@ -14,10 +14,10 @@ import { BffError } from '../errors.ts'
 import type { ClientAddresses } from '../http/client-address.ts'
 import type { Judged } from '../http/judge.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import type { CredentialFields } from './credentials.ts'
 import { Delivery, type DeliveryOptions } from './delivery.ts'
 import type { RequestOwner } from './open-streams.ts'
 import { ProxiedRoute, type ProxiedRouteOptions } from './proxied-route.ts'
+import type { RequestFacts } from './request-headers.ts'
 import type { Route, RouteTable } from './route-table.ts'
 import { checkHandshake, checkOtherUpgrade, isHandshake } from './websocket.ts'
 
@@ -109,7 +109,7 @@ function handle(
       judged,
       target: target + judged.path.query,
       owner: ownerOf(judged),
-      fieldsFor: (owner, credentials) => requestFields(request, proxied, owner, credentials, options),
+      fieldsFor: (owner, credentials, trace) => requestFields(request, proxied, { owner, credentials, trace }, options),
     },
     options,
   )
@@ -136,15 +136,16 @@ export function ownerOf(judged: Judged): RequestOwner | null {
 function requestFields(
   request: FastifyRequest,
   proxied: ProxiedRoute,
-  owner: RequestOwner | null,
-  credentials: CredentialFields,
+  own: Pick<RequestFacts, 'credentials' | 'trace'> & { owner: RequestOwner | null },
   options: Pick<ProxyOptions, 'addresses'>,
 ): string[] {
+  const { owner, credentials, trace } = own
   return proxied.requestHeaders.build(request.raw, {
     session: owner && 'session' in owner ? owner.session : owner,
     requestId: request.id,
     forwardedFor: forwardedFor(request.raw, options.addresses),
     credentials,
+    trace,
     upstreamHost: proxied.upstream.address.host,
   })
 }

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import type { Config } from '../config/schema.ts'
 import { BffError } from '../errors.ts'
 import { type ClaimSource, claimTexts } from '../session/claims.ts'
+import type { TraceContext } from '../telemetry/tracing.ts'
 import { foldName, isReservedUpwards, namedByConnection } from './field-names.ts'
 import type { Route } from './route-table.ts'
 
@@ -27,6 +28,8 @@ export interface RequestFacts {
   readonly forwardedFor: string
   /** `Authorization` and what belongs to it, names and values in turn; empty for a route without a token. */
   readonly credentials: readonly string[]
+  /** Where the gateway takes part in the trace itself; else the client's goes on, or a new one begins. */
+  readonly trace?: TraceContext | undefined
   /** The upstream's own authority, for `Host`. */
   readonly upstreamHost: string
 }
@@ -106,7 +109,8 @@ export class RequestHeaders {
       }
     }
     this.#addOwn(fields, incoming, facts, via)
-    addTrace(fields, traceparent, tracestate)
+    if (facts.trace) addOwnTrace(fields, facts.trace)
+    else addTrace(fields, traceparent, tracestate)
     return this.#set.size === 0 ? fields : this.#withConfigured(fields)
   }
 
@@ -187,6 +191,11 @@ function encodeText(text: string): string {
   return wellFormed.replace(/^ +| +$|[^\x20-\x24\x26-\x2b\x2d-\x7e]+/g, (part) =>
     encodeURIComponent(part).replaceAll(/[!'()*]/g, (character) => character),
   )
+}
+
+function addOwnTrace(fields: string[], { traceparent, tracestate }: TraceContext): void {
+  fields.push('traceparent', traceparent)
+  if (tracestate !== undefined) fields.push('tracestate', tracestate)
 }
 
 function addTrace(fields: string[], traceparent: string | undefined, tracestate: string | undefined): void {

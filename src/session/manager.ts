@@ -7,6 +7,7 @@ import type { LoginResult } from '../oidc/provider.ts'
 import type { Audit } from '../telemetry/audit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
 import { Activity, type SessionUse } from './activity.ts'
 import { SessionCache } from './cache.ts'
 import { type SessionListener, SessionWatch } from './events.ts'
@@ -37,6 +38,7 @@ export interface SessionManagerOptions {
   readonly log: Log
   readonly metrics?: Pick<Metrics, 'refreshes' | 'sessionsStarted' | 'sessionsEnded' | 'sessionCache'>
   readonly audit: Pick<Audit, 'record'>
+  readonly tracing?: Pick<Tracing, 'during'> | undefined
   readonly now: () => number
   /** Reads the key file again and updates the ring. */
   readonly onUnknownKey?: () => Promise<void>
@@ -133,6 +135,7 @@ export class SessionManager {
       log,
       ...(options.metrics && { metrics: options.metrics }),
       audit: options.audit,
+      tracing: options.tracing,
       now,
     })
     this.routeTokens = new RouteTokens({ refresher: this.#refresher, providers: options.providers, log, now })

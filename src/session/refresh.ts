@@ -7,6 +7,7 @@ import type { OidcProvider, RefreshOutcome } from '../oidc/provider.ts'
 import type { Audit } from '../telemetry/audit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
 import type { OpenedSession } from './reader.ts'
 import type { EndReason, Session } from './session.ts'
 import { Slots } from './slots.ts'
@@ -53,6 +54,7 @@ export interface RefresherOptions {
   readonly log: Log
   readonly metrics?: Pick<Metrics, 'refreshes'>
   readonly audit: Pick<Audit, 'record'>
+  readonly tracing?: Pick<Tracing, 'during'> | undefined
   readonly now: () => number
 }
 
@@ -138,7 +140,14 @@ export class Refresher {
    * @param isForced ask the provider even if these tokens are good
    */
   refresh(cookieValue: string, seen: Session, isForced = false): Promise<RefreshResult> {
-    if (this.#flights.has(seen.ref)) this.#options.metrics?.refreshes.inc({ outcome: 'joined' })
+    const isJoining = this.#flights.has(seen.ref)
+    if (isJoining) this.#options.metrics?.refreshes.inc({ outcome: 'joined' })
+    const { tracing } = this.#options
+    const start = () => this.#start(cookieValue, seen, isForced)
+    return tracing ? tracing.during('refresh', { 'sidegate.refresh.joined': isJoining }, start) : start()
+  }
+
+  #start(cookieValue: string, seen: Session, isForced: boolean): Promise<RefreshResult> {
     return this.exclusively(seen.ref, cookieValue, seen, {
       // A new refresh token alone may be the work of a route's token.
       isDone: (session) =>

@@ -14,6 +14,7 @@ export interface AccessLine {
   readonly ip: string | undefined
   /** The first characters of the session's ref. */
   readonly sessionRef: string | undefined
+  readonly traceId?: string | undefined
 }
 
 /**
@@ -35,12 +36,13 @@ export class AccessLog {
   write(line: AccessLine): void {
     if (!this.#logger.isLevelEnabled('info')) return
     if (!this.#stream) return this.#logger.info(line, 'request')
-    const { requestId, method, path, route, status, durationMs, ip, sessionRef } = line
+    const { requestId, method, path, route, status, durationMs, ip, sessionRef, traceId } = line
     this.#stream.write(
       `{"level":"info","time":"${new Date().toISOString()}","requestId":"${requestId}","method":"${method}",` +
         `"path":${JSON.stringify(cleanText(path))},"route":${this.#quoted(route)},"status":${status},` +
         `"durationMs":${durationMs}${ip === undefined ? '' : `,"ip":${JSON.stringify(ip)}`}` +
-        `${sessionRef === undefined ? '' : `,"sessionRef":"${sessionRef}"`},"msg":"request"}\n`,
+        (sessionRef === undefined ? '' : `,"sessionRef":"${sessionRef}"`) +
+        `${traceId === undefined ? '' : `,"traceId":"${traceId}"`},"msg":"request"}\n`,
     )
   }
 

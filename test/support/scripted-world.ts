@@ -4,7 +4,7 @@ import type { Answer } from './browser.ts'
 import { startScriptedProvider } from './scripted-provider.ts'
 import type { ScriptedProvider } from './scripted-provider.ts'
 import { startWorld } from './world.ts'
-import type { ConfigInput, World } from './world.ts'
+import type { ConfigInput, World, WorldOptions } from './world.ts'
 
 export interface ScriptedWorldOptions {
   /** Said to the server before the gateway reads its metadata. */
@@ -12,6 +12,7 @@ export interface ScriptedWorldOptions {
   /** Laid over the provider's part of the configuration. */
   readonly provider?: ConfigInput
   readonly config?: ConfigInput
+  readonly tracing?: WorldOptions['tracing']
 }
 
 /** What the server is asked to do for one sign-in. */
@@ -66,7 +67,10 @@ export async function startScriptedWorld(options: ScriptedWorldOptions = {}): Pr
   options.script?.(server)
   try {
     const provider = { issuer: server.issuer, scopes: ['openid', 'offline_access'], ...options.provider }
-    return new ScriptedWorld(await startWorld({ config: { provider, ...options.config } }), server)
+    return new ScriptedWorld(
+      await startWorld({ config: { provider, ...options.config }, tracing: options.tracing }),
+      server,
+    )
   } catch (error) {
     await server.close()
     throw error

@@ -4,6 +4,7 @@ import { loadClientModule } from '../../src/commands/client-module.ts'
 import { Config } from '../../src/config/schema.ts'
 import { Service } from '../../src/service.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
+import type { Tracing } from '../../src/telemetry/tracing.ts'
 import { Browser } from './browser.ts'
 import type { Answer, Tab } from './browser.ts'
 import { freePort } from './free-port.ts'
@@ -21,6 +22,8 @@ export interface WorldOptions {
   readonly provider?: TestProviderOptions
   /** Further gateways beside the first, on the same public address; they need a common store. */
   readonly peers?: number
+  /** For the first gateway, which closes it. */
+  readonly tracing?: Tracing | undefined
 }
 
 /** One running gateway. */
@@ -165,7 +168,9 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     clock: new Clock(),
   })
   try {
-    for (let index = 0; index <= (options.peers ?? 0); index += 1) await addInstance(world, index)
+    for (let index = 0; index <= (options.peers ?? 0); index += 1) {
+      await addInstance(world, index, index === 0 ? options.tracing : undefined)
+    }
   } catch (error) {
     await world[Symbol.asyncDispose]()
     throw error
@@ -173,12 +178,13 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   return world
 }
 
-async function addInstance(world: World, index: number): Promise<void> {
+async function addInstance(world: World, index: number, tracing?: Tracing): Promise<void> {
   const { config, log, clock } = world
   const service = new Service({
     config: index === 0 ? config : { ...config, listen: { ...config.listen, port: 0 } },
     log: createLogger({ level: config.log.level, format: 'json' }, log),
     clientModule: await loadClientModule(),
+    tracing,
     now: () => clock.now(),
   })
   const addresses = await service.listen()

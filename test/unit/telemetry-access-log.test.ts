@@ -25,6 +25,7 @@ test('a line is the one that the logger would write, whatever the path holds (R6
     route: fc.string({ maxLength: 40 }),
     ip: fc.option(fc.string({ maxLength: 40 }), { nil: undefined }),
     sessionRef: fc.constantFrom(undefined, 'abcdefghijklmnop'),
+    traceId: fc.constantFrom(undefined, '4bf92f3577b34da6a3ce929d0e0e4736'),
     status: fc.integer({ min: 100, max: 999 }),
   })
 

@@ -156,8 +156,8 @@ export const tokenRemovals: readonly GuardRemoval[] = [
     id: 'TK-09',
     without: 'logs addresses with their query',
     file: 'src/gateway.ts',
-    text: 'path: queryAt === -1 ? url : url.slice(0, queryAt),',
-    replacement: "path: url.slice(0, queryAt === -2 ? 0 : 2_048).replaceAll('=', '%3D'),",
+    text: 'return queryAt === -1 ? url : url.slice(0, queryAt)',
+    replacement: "return url.slice(0, queryAt === -2 ? 0 : 2_048).replaceAll('=', '%3D')",
     tests: ['test/integration/login-flow-secrecy.test.ts'],
   },
   {

@@ -24,7 +24,7 @@ import { OpenStreams } from './proxy/open-streams.ts'
 import { ownerOf, registerProxy } from './proxy/proxy.ts'
 import { identityFields } from './proxy/request-headers.ts'
 import type { ProxiedRoute } from './proxy/proxied-route.ts'
-import { type Route, RouteTable } from './proxy/route-table.ts'
+import { Route, RouteTable } from './proxy/route-table.ts'
 import { registerSpa } from './proxy/spa.ts'
 import { Upstreams } from './proxy/upstream.ts'
 import { acceptUpgrades, isHandshake } from './proxy/websocket.ts'
@@ -275,7 +275,7 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
       const provider = onlyProvider(loginOptions)
       const returnTo = judged.path.path + judged.path.query
       if (provider === undefined) return reply.redirect(loginUrlFor(returnTo), 302)
-      return beginLogin(reply, { returnTo, provider, params: {}, isPopup: false }, loginOptions)
+      return beginLogin(reply, { returnTo, provider, params: routeParams(judged.place), isPopup: false }, loginOptions)
     }
     if (waiting.has(request.raw)) reply.raw.writeContinue()
     return undefined
@@ -285,6 +285,13 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
   function loginUrlFor(returnTo: string): string {
     return `${config.basePath}/login?returnTo=${encodeURIComponent(returnTo)}`
   }
+}
+
+/** What a `login` route asks of the sign-in that it begins (`routes[].login`). */
+function routeParams(place: Place): Readonly<Record<string, string>> {
+  const params = place instanceof Route ? (place.config.login ?? {}) : {}
+  // Lists of values are texts with spaces on the wire (`acr_values`, `ui_locales`).
+  return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, [value].flat().join(' ')]))
 }
 
 /** One line and one count for each answer, proxied ones included. */

@@ -347,6 +347,25 @@ test('a login that asks for nothing but what is there answers silently, and a re
   expect((await tab.fetch('/bff/session')).json()).toMatchObject({ authenticated: false })
 })
 
+test('a login route begins the sign-in in place, with its own parameters, and comes back to where it was (AR-16)', async () => {
+  const world = await start({
+    config: ({ upstream }) => ({
+      provider: { pushedAuthorization: 'never' },
+      routes: [{ path: '/', upstream, session: 'login', login: { ui_locales: ['de', 'fr'], max_age: '600' } }],
+    }),
+  })
+  const tab = world.browser().newTab()
+
+  const begun = await tab.navigate(`${world.url}/reports?year=2026`, { from: 'none', follow: false })
+  await tab.navigate(`${world.url}/reports?year=2026`, { from: 'none' })
+  await tab.submit('alice')
+  const sent = new URL(begun.headers.location ?? '').searchParams
+
+  expect([begun.status, sent.get('ui_locales'), sent.get('max_age')]).toEqual([302, 'de fr', '600'])
+  expect(tab.page.url).toBe(`${world.url}/reports?year=2026`)
+  expect(world.upstream.last.headers.authorization).toMatch(/^Bearer /)
+})
+
 test('a sign-in in a popup ends on a page that tells the other tabs and holds nothing of the login', async () => {
   const world = await start()
   const tab = world.browser().newTab()

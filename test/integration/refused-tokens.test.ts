@@ -5,7 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { DEMO_USERS } from '../../src/demo/users.ts'
 import type { TestProviderOptions } from '../support/provider.ts'
-import { type ConfigInput, startWorld, type World } from '../support/world.ts'
+import { type ConfigInput, startWorld, until, type World } from '../support/world.ts'
 
 const ORDERS = 'urn:test:orders'
 const INVALID = 'Bearer realm="api", error="invalid_token", error_description="The token was revoked, sorry"'
@@ -167,6 +167,8 @@ describe('where no other token is to be had', () => {
     expect([answer.status, answer.headers['x-api']]).toEqual([401, 'yes'])
     expect(answer.text).toBe(method === 'HEAD' ? '' : large)
     expect(world.upstream.requests).toHaveLength(1)
+    // The gateway is done with it, too.
+    await world.log.until((line) => line['path'] === '/api/orders' && line['status'] === 401)
     world.provider.breakDown('/token', undefined)
     expect((await tab.fetch('/bff/session')).json()).toMatchObject({ authenticated: true })
   })
@@ -207,7 +209,7 @@ describe('while another token is got', () => {
   })
 
   test('a client that leaves takes nothing along: the refresh is stored, and nothing is asked again', async () => {
-    const { world, api, refreshes, tab } = await refusingWorld()
+    const { world, api, refreshes, tab } = await refusingWorld({ route: { maxInFlight: 1 } })
     api.refuses = onlyNewTokens(world)
     const release = world.provider.hold('/token')
     const gone = new AbortController()
@@ -230,6 +232,18 @@ describe('while another token is got', () => {
     expect(answer.status).toBe(200)
     expect(world.upstream.requests.filter(({ url }) => url === '/api/left')).toHaveLength(1)
     expect(refreshes()).toBe(1)
+
+    // Its place at the upstream was given back once: there is one, and one in the queue.
+    const held: ServerResponse[] = []
+    world.upstream.respond = (_request, response) => void held.push(response)
+    const first = tab.fetch('/api/1')
+    await until(async () => held.length === 1)
+    const calls = [tab.fetch('/api/2'), tab.fetch('/api/3')]
+    const refused = await Promise.race(calls)
+    expect([refused.headers['sidegate-error'], held.length]).toEqual(['overloaded', 1])
+    world.upstream.respond = (_request, response) => response.end()
+    held[0]?.end()
+    await Promise.all([first, ...calls])
   })
 
   test('claims that the refresh has brought are judged before anything is asked again', async () => {

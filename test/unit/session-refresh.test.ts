@@ -410,16 +410,19 @@ describe('a token that an API has refused before its time (PX-13)', () => {
   })
 
   test('has no successor where there is no refresh token, or where the provider sends the same again', async () => {
-    const { manager, provider } = managerWorld()
+    const { manager, provider, store } = managerWorld()
     onTestFinished(() => manager.close())
     const { refreshToken: _none, ...tokens } = provider.issue()
     const poor = await manager.create({ provider: 'default', result: { ...provider.login(), tokens } })
     const rich = await manager.create({ provider: 'default', result: provider.login() })
     const refused = rich.session.tokens.accessToken
     provider.script.push(() => provider.succeed({ accessToken: refused }))
+    const acquire = store.acquire.bind(store)
+    store.acquire = () => Promise.reject(new Error('nobody needs the lock'))
 
     expect(await manager.replaceToken(poor.cookieValue, tokens.accessToken)).toBeUndefined()
     expect(provider.asked).toEqual([])
+    store.acquire = acquire
     expect(await manager.replaceToken(rich.cookieValue, refused)).toBeUndefined()
     expect(provider.asked).toHaveLength(1)
   })

@@ -1,56 +1,17 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { writeApplication } from '../support/application.ts'
 import { violationsOf } from '../support/axe.ts'
 import { launchChromium, launchProfile } from '../support/chromium.ts'
 import { startWorld, type World } from '../support/world.ts'
-
-/** An application as small as one can be: who is signed in, a button, and what an API call came to. */
-const APPLICATION = `<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Application</title>
-<p id="who">…</p><button id="sign-in">Sign in here</button><p id="call"></p>
-<script type="module">
-import { createClient } from '/bff/client.js'
-const { pathname, search } = location
-const popup = search.includes('popup')
-const client = createClient({ popup })
-const show = ({ session }) => {
-  document.getElementById('who').textContent = session.user ? 'This is ' + session.user.sub : 'Nobody'
-  document.getElementById('sign-in').hidden = session.authenticated
-}
-client.onChange(show)
-document.getElementById('sign-in').onclick = () => client.login()
-if (search.includes('call')) {
-  const { status } = await client.fetch('/api/orders')
-  document.getElementById('call').textContent = 'The call got ' + status
-}
-if (search.includes('worker')) {
-  await navigator.serviceWorker.register('/worker.js?' + search.slice(1))
-  await navigator.serviceWorker.ready
-  document.getElementById('call').textContent = 'The worker is ready'
-}
-</script>`
-
-/** Workers as people write them: one answers everything from the network, one all pages with the app's shell. */
-const WORKER = `
-addEventListener('activate', (event) => event.waitUntil(clients.claim()))
-addEventListener('fetch', (event) => {
-  const { pathname } = new URL(event.request.url)
-  const hasShell = location.search.includes('shell')
-  if (hasShell && pathname.startsWith('/bff/')) return
-  event.respondWith(hasShell && event.request.mode === 'navigate' ? fetch('/index.html') : fetch(event.request))
-})`
 
 let chromium: Browser
 let directory: string
 
 beforeAll(async () => {
   chromium = await launchChromium()
-  directory = await mkdtemp(join(tmpdir(), 'sidegate-anywhere-'))
-  await writeFile(join(directory, 'index.html'), APPLICATION)
-  await writeFile(join(directory, 'worker.js'), WORKER)
+  directory = await writeApplication()
 })
 
 afterAll(async () => {

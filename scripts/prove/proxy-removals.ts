@@ -241,6 +241,14 @@ export const proxyRemovals: readonly GuardRemoval[] = [
     tests: ['test/integration/conformance-refusal.test.ts'],
   },
   {
+    id: 'PX-14',
+    without: 'lets an API ask for what a browser could not',
+    file: 'src/routes/login-params.ts',
+    text: 'return allowed.includes(name) && checks[name].test(value)',
+    replacement: 'return allowed.includes(name) || checks[name].test(value)',
+    tests: ['test/unit/step-up.test.ts'],
+  },
+  {
     id: 'PX-15',
     without: 'lets shared caches keep what is one user’s',
     file: 'src/proxy/response-headers.ts',
@@ -296,6 +304,22 @@ export const proxyRemovals: readonly GuardRemoval[] = [
     text: '.setJti(randomUUID())',
     replacement: ".setJti(randomUUID() && 'once')",
     tests: ['test/integration/conformance-fapi.test.ts'],
+  },
+  {
+    id: 'PX-18',
+    without: 'tries nonces for ever',
+    file: 'src/proxy/delivery.ts',
+    text: 'if (wantsNonce && !this.#hasNewNonce &&',
+    replacement: 'if (wantsNonce &&',
+    tests: ['test/integration/bound-tokens.test.ts'],
+  },
+  {
+    id: 'PX-18',
+    without: 'shows no certificate',
+    file: 'src/proxy/upstream-address.ts',
+    text: '      ...(cert !== undefined && key !== undefined && { cert, key }),\n',
+    replacement: '      ...(cert === undefined && key !== undefined && { key }),\n',
+    tests: ['test/integration/bound-tokens.test.ts'],
   },
   {
     id: 'PX-19',

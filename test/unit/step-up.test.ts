@@ -38,7 +38,7 @@ test.each<[string, Record<string, string>, Partial<StepUpOptions>]>([
   expect([code, loginUrl, Object.keys(rest)]).toEqual(['step_up_required', '/bff/login?prompt=login', ['headers']])
 })
 
-test('whatever an API says, the login takes the address that comes of it', () => {
+test('whatever an API says, the login takes the address that comes of it (PX-14)', () => {
   const text = fc.oneof(fc.string(), fc.stringMatching(/^[\x21-\x7e ]{0,200}$/), fc.stringMatching(/^\d{0,12}$/))
   fc.assert(
     fc.property(fc.dictionary(fc.constantFrom('acr_values', 'max_age', 'prompt', 'scope'), text), (wanted) => {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { ProxyApp } from '../support/proxy-app.ts'
+import { ProxyApp, sessionOf } from '../support/proxy-app.ts'
 import { exchange, get } from '../support/raw-client.ts'
 import { statusOf, valuesOf } from '../support/raw-http.ts'
 import { RawUpstream } from '../support/upstream.ts'
@@ -158,4 +158,45 @@ test('HTTP/2 is spoken to an upstream that has it: headers, body and answer arri
     body: 'abc',
   })
   expect(statusOf(await exchange(port, get('/api/y')))).toBe(201)
+})
+
+test('over HTTP/2 a 401 is held while another token is looked for, and then handed on whole or sent again', async () => {
+  const upstream = createSecureServer({ ...server })
+  const large = 'x'.repeat(300_000)
+  const tokens: unknown[] = []
+  upstream.on('stream', (stream, { authorization }) => {
+    stream.on('error', () => {}) // an answer that nobody wants is reset
+    tokens.push(authorization)
+    const isGood = authorization === 'Bearer AT2'
+    stream.respond(isGood ? { ':status': 200 } : { ':status': 401, 'www-authenticate': 'Bearer error="invalid_token"' })
+    stream.end(isGood ? 'taken' : large)
+  })
+  upstream.listen(0, '127.0.0.1')
+  await once(upstream, 'listening')
+  onTestFinished(() => void upstream.close())
+  const { port } = upstream.address() as { port: number } // listens on TCP
+  const sessions = [sessionOf({}), undefined]
+  let token = 'AT'
+  const proxy = await ProxyApp.start({
+    routes: [{ path: '/api', upstream: `https://localhost:${port}`, tls: { ca: ca.cert }, http2: true }],
+    credentials: {
+      for: () => ['authorization', `Bearer ${token}`],
+      learnNonce: () => {},
+      renew: async () => {
+        await new Promise((resolve) => setImmediate(resolve))
+        const session = sessions.pop()
+        if (session) token = 'AT2'
+        return session
+      },
+      refusedAgain: () => {},
+    },
+  })
+  onTestFinished(() => proxy[Symbol.asyncDispose]())
+
+  const refused = await exchange(proxy.port, get('/api/x'))
+  const taken = await exchange(proxy.port, get('/api/x'))
+
+  expect([statusOf(refused), refused.body.toString()]).toEqual([401, large])
+  expect([statusOf(taken), taken.body.toString()]).toEqual([200, 'taken'])
+  expect(tokens).toEqual(['Bearer AT', 'Bearer AT', 'Bearer AT2'])
 })

@@ -52,13 +52,26 @@ export function acceptUpgrades(app: FastifyInstance): void {
     const socket = stream as Socket // of a server for TCP, TLS or a unix socket
     // The parser, which listened until now, has gone.
     socket.on('error', () => socket.destroy())
-    if (takesUpgrade(raw)) handshakes.set(raw, { socket, head })
-    const response = new ServerResponse(raw)
-    response.shouldKeepAlive = false
-    response.assignSocket(socket)
-    response.on('finish', () => socket.destroySoon())
-    app.server.emit('request', raw, response)
+    whenFree(socket, () => {
+      if (takesUpgrade(raw)) handshakes.set(raw, { socket, head })
+      const response = new ServerResponse(raw)
+      response.shouldKeepAlive = false
+      response.assignSocket(socket)
+      response.on('finish', () => socket.destroySoon())
+      app.server.emit('request', raw, response)
+    })
   })
+}
+
+/**
+ * A handshake that was sent behind a request waits for that one's answer: a socket has one answer at a time, and Node
+ * throws where nobody catches when it is given two. Where the answer ends the connection nothing follows it.
+ */
+function whenFree(socket: Socket, next: () => void): void {
+  // Node keeps the answer that is under way on the socket, and the next one once that is written.
+  const { _httpMessage: underWay } = socket as Socket & { _httpMessage?: ServerResponse | null }
+  if (underWay) underWay.once('finish', () => whenFree(socket, next))
+  else if (socket.writable) next()
 }
 
 /**

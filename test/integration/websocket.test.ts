@@ -66,6 +66,58 @@ async function wsWorld(serverOptions: object = {}, protocols: string[] = []) {
   return { proxy, client, serverSide }
 }
 
+describe('a handshake behind a request on one connection', () => {
+  const slow = 'GET /ws/slow HTTP/1.1\r\nHost: app.example\r\n\r\n'
+
+  test('waits for its turn: the request is answered first, then the handshake (R73)', async () => {
+    const { upstream, port } = await rawWorld((socket, request) => {
+      if (!request.startLine.includes('slow')) accept(socket, request)
+    })
+    using client = await RawClient.connect(port)
+    client.send(slow + handshake())
+    await upstream.until(({ requests }) => requests.length === 1)
+
+    for (const socket of upstream.sockets) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow')
+
+    await client.until(() => client.received.includes('101 Switching'))
+    expect(client.answers().map(statusOf)).toEqual([200, 101])
+  })
+
+  test('behind several, too', async () => {
+    const { upstream, port } = await rawWorld((socket, request) => {
+      if (request.startLine.includes('slow')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow')
+      else accept(socket, request)
+    })
+    using client = await RawClient.connect(port)
+
+    client.send(slow + slow + slow + handshake())
+
+    await client.until(() => client.received.includes('101 Switching'))
+    expect(client.answers().map(statusOf)).toEqual([200, 200, 200, 101])
+    expect(upstream.requests).toHaveLength(4)
+  })
+
+  test.each([
+    ['its client leaves meanwhile', (client: RawClient) => client.socket.destroy()],
+    ['the answer before it is broken off', () => {}],
+  ])('is forgotten where %s, and nobody else notices', async (_, leave) => {
+    const { upstream, port } = await rawWorld((socket, request) => {
+      if (!request.startLine.includes('slow')) accept(socket, request)
+    })
+    using client = await RawClient.connect(port)
+    client.send(slow + handshake())
+    await upstream.until(({ requests }) => requests.length === 1)
+    leave(client)
+    for (const socket of upstream.sockets) socket.end('HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\nslow')
+    await client.closed()
+
+    using other = await RawClient.connect(port)
+    other.send(handshake())
+    await other.until(() => other.received.includes('101 Switching'))
+    expect(upstream.requests).toHaveLength(2)
+  })
+})
+
 describe('a handshake', () => {
   test('reaches the upstream with the token, the path below its prefix and the Origin; its answer is what the client gets', async () => {
     const { upstream, port } = await rawWorld(

@@ -208,7 +208,7 @@ function sessionItem(
 ): string {
   const { signedIn, lastUsed, current, end } = texts.sessions
   const name = `<strong>${escaped(device)}</strong>`
-  const times = `<small>${signedIn} ${timeTag(createdAt, now)}, ${lastUsed} ${timeTag(lastSeenAt, now)}</small>`
+  const times = `<small>${signedIn} ${timeTag(createdAt, now)}</small><small>${lastUsed} ${timeTag(lastSeenAt, now)}</small>`
   const label = ` aria-label="${escaped(`${end}: ${device}, ${signedIn} ${ago(createdAt, now)}`)}"`
   const ending = isCurrent
     ? `<a class="link" href="${escaped(logoutUrl)}"${label}>${end}</a>`

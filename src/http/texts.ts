@@ -147,7 +147,7 @@ export const texts = {
     explanation: 'Each line is a browser that is signed in as you. End what you do not know or do not use.',
     current: 'this browser',
     signedIn: 'signed in',
-    lastUsed: 'last used',
+    lastUsed: 'used',
     justNow: 'just now',
     end: 'Sign out',
     endOthers: 'Sign out everywhere else',

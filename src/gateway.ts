@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
+import cookiePlugin from '@fastify/cookie'
 import { fastify, type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Config, ProviderConfig } from './config/schema.ts'
 import { ClientAddresses } from './http/client-address.ts'
@@ -147,6 +148,8 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   }
   const judge = new Judge(judgeOptions)
 
+  // It writes our cookies; reading is ours, since what is doubled or odd must count as none.
+  await app.register(cookiePlugin, { hook: false })
   registerErrorHandler(app, failures)
   traces?.register(app, publicUrl)
   const loginOptions = loginOptionsOf(options, { cookies, pages, publicUrl })

@@ -225,8 +225,8 @@ export const loginRemovals: readonly GuardRemoval[] = [
     id: 'CB-03',
     without: 'has a Strict cookie for the way back',
     file: 'src/http/cookies.ts',
-    text: "SameSite=${isPosted ? 'None' : 'Lax'}",
-    replacement: "SameSite=${isPosted ? 'Lax' : 'Strict'}",
+    text: "sameSite: isPosted ? 'none' : 'lax'",
+    replacement: "sameSite: isPosted ? 'lax' : 'strict'",
     tests: ['test/unit/cookies.test.ts'],
   },
   {

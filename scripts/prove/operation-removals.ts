@@ -27,7 +27,7 @@ export const operationRemovals: readonly GuardRemoval[] = [
     id: 'LO-01',
     without: 'leaves the cookie in the browser',
     file: 'src/routes/logout.ts',
-    text: "reply.header('set-cookie', options.cookies.clearSession())",
+    text: 'reply.setCookie(cleared.name, cleared.value, cleared.options)',
     replacement: '',
     tests: [LOGOUT],
   },

@@ -8,7 +8,21 @@
  * | `__Secure-<name>-current` | the last session's ref, sealed | as above, until the session's absolute end |
  */
 import { hash } from 'node:crypto'
+import type { CookieSerializeOptions } from '@fastify/cookie'
 import type { Config } from '../config/schema.ts'
+
+/** @fastify/cookie would also guess `Secure` from the request; ours is configured. */
+type CookieOptions = Omit<CookieSerializeOptions, 'secure'> & { readonly secure: boolean }
+
+/** What every cookie of ours says; `path`, flags and `SameSite` are the same when it is set and when it is cleared. */
+type Attributes = Required<Pick<CookieOptions, 'path' | 'secure' | 'httpOnly' | 'sameSite'>>
+
+/** The arguments of `reply.setCookie` of @fastify/cookie, which writes the line. */
+export interface SetCookie {
+  readonly name: string
+  readonly value: string
+  readonly options: CookieOptions
+}
 
 export interface CookieNames {
   readonly session: string
@@ -46,29 +60,29 @@ export function cookieNames(config: Pick<CookieConfig, 'name' | 'session'>): Coo
  * `Strict` where no route ever needs the cookie on a navigation from elsewhere, else `Lax`: after a sign-in form a
  * browser sends no `Strict` cookie on the way back.
  */
-export function sessionSameSite(config: Pick<CookieConfig, 'session' | 'routes'>): 'Strict' | 'Lax' {
+export function sessionSameSite(config: Pick<CookieConfig, 'session' | 'routes'>): 'strict' | 'lax' {
   const configured = config.session.cookie.sameSite
-  if (configured) return configured === 'strict' ? 'Strict' : 'Lax'
-  return config.routes.every((route) => route.session === 'required' || route.session === 'none') ? 'Strict' : 'Lax'
+  if (configured) return configured
+  return config.routes.every((route) => route.session === 'required' || route.session === 'none') ? 'strict' : 'lax'
 }
 
 /** Reads, writes and strips the cookies of one gateway. Made once; holds nothing about any request. */
 export class CookieJar {
   readonly names: CookieNames
-  readonly #sessionAttributes: string
-  readonly #callbackAttributes: string
+  readonly #sessionAttributes: Attributes
+  readonly #callbackAttributes: Attributes
   readonly #isPersistent: boolean
   readonly #ownNames: { readonly exact: readonly string[]; readonly prefix: string }
   readonly #mayBeOurs: RegExp
 
   constructor(config: CookieConfig) {
     this.names = cookieNames(config)
-    const secure = config.session.cookie.insecure ? '' : '; Secure'
+    const flags = { secure: !config.session.cookie.insecure, httpOnly: true }
     const providers = [config.provider, ...Object.values(config.providers ?? {})]
     // A form post from the provider is a cross-site POST, which carries nothing but `None` (CB-03).
     const isPosted = providers.some((provider) => provider?.responseMode.startsWith('form_post'))
-    this.#sessionAttributes = `; Path=/${secure}; HttpOnly; SameSite=${sessionSameSite(config)}`
-    this.#callbackAttributes = `; Path=${config.basePath}/callback${secure}; HttpOnly; SameSite=${isPosted ? 'None' : 'Lax'}`
+    this.#sessionAttributes = { path: '/', ...flags, sameSite: sessionSameSite(config) }
+    this.#callbackAttributes = { path: `${config.basePath}/callback`, ...flags, sameSite: isPosted ? 'none' : 'lax' }
     this.#isPersistent = config.session.cookie.persistent
     this.#ownNames = {
       exact: [fold(this.names.session), fold(this.names.current)],
@@ -119,31 +133,29 @@ export class CookieJar {
     return values.length === 1 && SEALED_VALUE.test(values[0] ?? '') ? values[0] : undefined
   }
 
-  /** A `Set-Cookie` line. Both times in epoch ms; the end counts only where the cookie is persistent. */
-  setSession(value: string, expiresAt: number, now: number): string {
-    const maxAge = this.#isPersistent ? `; Max-Age=${seconds(expiresAt - now)}` : ''
-    return `${this.names.session}=${value}${this.#sessionAttributes}${maxAge}`
+  /** For `reply.setCookie`. Both times in epoch ms; the end counts only where the cookie is persistent. */
+  setSession(value: string, expiresAt: number, now: number): SetCookie {
+    const lifetime = this.#isPersistent ? { maxAge: seconds(expiresAt - now) } : {}
+    return { name: this.names.session, value, options: { ...this.#sessionAttributes, ...lifetime } }
   }
 
-  clearSession(): string {
+  clearSession(): SetCookie {
     return cleared(this.names.session, this.#sessionAttributes)
   }
 
-  setTransaction(id: string, sealed: string): string {
-    return `${this.names.transactionPrefix}${id}=${sealed}${this.#callbackAttributes}; Max-Age=${TRANSACTION_SECONDS}`
+  setTransaction(id: string, sealed: string): SetCookie {
+    const options = { ...this.#callbackAttributes, maxAge: TRANSACTION_SECONDS }
+    return { name: `${this.names.transactionPrefix}${id}`, value: sealed, options }
   }
 
-  clearTransaction(id: string): string {
+  clearTransaction(id: string): SetCookie {
     return cleared(`${this.names.transactionPrefix}${id}`, this.#callbackAttributes)
   }
 
   /** @param expiresAt the session's absolute end, epoch ms */
-  setCurrent(sealed: string, expiresAt: number, now: number): string {
-    return `${this.names.current}=${sealed}${this.#callbackAttributes}; Max-Age=${seconds(expiresAt - now)}`
-  }
-
-  clearCurrent(): string {
-    return cleared(this.names.current, this.#callbackAttributes)
+  setCurrent(sealed: string, expiresAt: number, now: number): SetCookie {
+    const options = { ...this.#callbackAttributes, maxAge: seconds(expiresAt - now) }
+    return { name: this.names.current, value: sealed, options }
   }
 
   /**
@@ -212,8 +224,9 @@ function decoded(text: string): string {
   return last
 }
 
-function cleared(name: string, attributes: string): string {
-  return `${name}=${attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT`
+/** A browser drops a cookie only by one with the same name, path and flags. */
+function cleared(name: string, attributes: Attributes): SetCookie {
+  return { name, value: '', options: { ...attributes, maxAge: 0, expires: new Date(0) } }
 }
 
 function seconds(ms: number): number {

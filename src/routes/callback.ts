@@ -3,6 +3,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { decodeJwt } from 'jose'
 import { BffError, hasCode } from '../errors.ts'
+import type { SetCookie } from '../http/cookies.ts'
 import { readForm } from '../http/form.ts'
 import type { Judged } from '../http/judge.ts'
 import {
@@ -302,8 +303,8 @@ class Callback {
     this.#setCookie(this.#options.cookies.clearTransaction(id))
   }
 
-  #setCookie(cookie: string): void {
-    this.#reply.header('set-cookie', cookie)
+  #setCookie({ name, value, options }: SetCookie): void {
+    this.#reply.setCookie(name, value, options)
   }
 
   /** With a way to sign in again that ends where this login wanted to go; nothing restarts by itself (CB-07). */

@@ -177,7 +177,10 @@ export async function beginLogin(
   }
 
   const cookie = options.cookies.setTransaction(transactionId(state), sealTransaction(options.keyRing, transaction))
-  return reply.header('set-cookie', cookie).header('cache-control', 'no-store').redirect(url.href, 302)
+  return reply
+    .setCookie(cookie.name, cookie.value, cookie.options)
+    .header('cache-control', 'no-store')
+    .redirect(url.href, 302)
 }
 
 function transactionFor(wanted: WantedLogin, provider: LoginProvider, now: number): LoginTransaction {

@@ -71,7 +71,8 @@ async function endSession(
 ): Promise<Session | undefined> {
   // Another site's form brings no Strict cookie, and no proof either: clearing it then would sign the user out (CS-07).
   if (sessionCookie === undefined) return undefined
-  reply.header('set-cookie', options.cookies.clearSession())
+  const cleared = options.cookies.clearSession()
+  reply.setCookie(cleared.name, cleared.value, cleared.options)
   try {
     const session = await options.manager.end(sessionCookie, 'logout')
     if (session) await revoke(session, options)

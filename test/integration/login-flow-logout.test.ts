@@ -130,7 +130,7 @@ test('a sign-out at the authorization server ends the session here by the back c
   const elsewhere = browser.newTab()
 
   await elsewhere.navigate(`${world.provider.issuer}/session/end`, { from: 'none' })
-  await elsewhere.settle()
+  await elsewhere.submit('yes')
 
   const answer = await tab.fetch('/api/orders')
   expect(answer.status).toBe(401)

@@ -85,6 +85,14 @@ function tabOf(bidi: Bidi, context: string): DrivenTab {
 }
 
 /** One connection: commands by number, events unread. */
+/** An answer of the browser; who asked knows what the result is. */
+interface BidiAnswer {
+  readonly id: number
+  readonly result: unknown
+  readonly error: string
+  readonly message: string
+}
+
 class Bidi {
   readonly #socket: WebSocket
   readonly #waiting = new Map<number, PromiseWithResolvers<Result>>()
@@ -94,11 +102,11 @@ class Bidi {
     this.#socket = socket
     socket.on('message', (data: Buffer) => {
       // BiDi §4.2: answers have the id of their command.
-      const { id, result, error, message } = JSON.parse(data.toString()) as Record<string, unknown>
+      const { id, result, error, message } = JSON.parse(data.toString()) as Partial<BidiAnswer>
       const waiting = this.#waiting.get(Number(id))
       this.#waiting.delete(Number(id))
       if (error === undefined) waiting?.resolve(result as Result)
-      else waiting?.reject(new Error(`${String(error)}: ${String(message)}`))
+      else waiting?.reject(new Error(`${error}: ${message ?? ''}`))
     })
   }
 

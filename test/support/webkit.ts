@@ -52,7 +52,14 @@ export async function launchWebkit(): Promise<DrivenBrowser> {
     })
     processes.push(driver)
     const session = await Session.begin(`http://127.0.0.1:${port}`)
-    return { ...driven(session), [Symbol.asyncDispose]: () => session.end().finally(close) }
+    const end = async (): Promise<void> => {
+      try {
+        await session.end()
+      } finally {
+        await close()
+      }
+    }
+    return { ...driven(session), [Symbol.asyncDispose]: end }
   } catch (error) {
     await close()
     throw error

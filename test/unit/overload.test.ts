@@ -31,8 +31,7 @@ function loop(): Loop {
         made.overload.look()
       }
     },
-    admitted: (of) =>
-      Array.from({ length: of }, () => made.overload.admits()).filter(Boolean).length,
+    admitted: (of) => Array.from({ length: of }, () => made.overload.admits()).filter(Boolean).length,
   }
   return made
 }

@@ -25,6 +25,7 @@ export interface GatewayOptions {
 export interface Gateway extends AsyncDisposable {
   readonly part: Part
   readonly url: string
+  readonly managementUrl: string
   /** Milliseconds from the start of the process to its first answer. */
   readonly startedInMs: number
   readonly provider: TestProvider
@@ -68,6 +69,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   return {
     part,
     url,
+    managementUrl: `http://127.0.0.1:${managementPort}`,
     startedInMs,
     provider,
     cookies,

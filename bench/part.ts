@@ -56,6 +56,10 @@ export class Part implements AsyncDisposable {
     return this.#child.pid ?? 0
   }
 
+  get isRunning(): boolean {
+    return this.pid !== 0 && this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
   /** Resolves how many milliseconds after its start the part first answered below 500 at this URL. */
   async answering(url: string): Promise<number> {
     while (performance.now() - this.startedAt < START_TIMEOUT_MS) {
@@ -86,7 +90,7 @@ export class Part implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.pid === 0) return
+    if (!this.isRunning) return
     const ended = once(this.#child, 'exit')
     this.#child.kill('SIGTERM')
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), 10_000)

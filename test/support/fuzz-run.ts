@@ -203,7 +203,7 @@ async function startApi(found: (what: string) => void): Promise<Api> {
     const tokens = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'authorization')
     const isOpen = /^\/v1\/open(?:[/?]|$)/.test(url)
     if (!/^\/(?:v1|w)(?:[/?]|$)/.test(url)) found(`outside of its prefix: ${method} ${url}`)
-    if (isOpen ? tokens.length > 0 : tokens.length !== 1 || !/^Bearer eyJ/.test(tokens[0] ?? '')) {
+    if (isOpen ? tokens.length > 0 : tokens.length !== 1 || !(tokens[0] ?? '').startsWith('Bearer eyJ')) {
       found(`${tokens.length} tokens, or a strange one: ${method} ${url}`)
     }
   }

@@ -20,6 +20,7 @@ async function start(): Promise<World> {
   worlds += 1
   const world = await startWorld({
     peers: 3,
+    provider: { accessTokenSeconds: 120 },
     config: {
       // Each world has keys of its own in the one Redis.
       name: `world-${worlds}`,
@@ -107,4 +108,27 @@ test('twenty tabs that come back at once to four instances all end signed in wit
   for await (const refs of world.gateway.service.manager.store.refs()) sessions += refs.length
   expect(sessions).toBe(1)
   for (const tab of tabs) expect((await tab.fetch('/api/orders')).status).toBe(200)
+})
+
+test('five hundred calls on a stale token over four gateways are one refresh and five hundred answers with the new token (RF-03, R2)', async () => {
+  const world = await start()
+  const { browser } = await world.signedIn()
+  const name = `__Host-Http-${world.config.name}`
+  const cookie = `${name}=${browser.jar.get(name)?.value ?? ''}`
+  const before = world.provider.count('refresh_token')
+  world.clock.advance(5 * 60_000)
+
+  const answers = await Promise.all(
+    Array.from({ length: 500 }, async (_, n) => {
+      const { address } = world.instances[n % world.instances.length]!
+      const response = await fetch(`${address}/api/${n}`, { headers: { cookie, 'sec-fetch-site': 'same-origin' } })
+      await response.arrayBuffer()
+      return response.status
+    }),
+  )
+
+  expect(new Set(answers)).toEqual(new Set([200]))
+  expect(world.provider.count('refresh_token') - before).toBe(1)
+  const sent = world.upstream.requests.slice(-500).map(({ headers }) => headers.authorization)
+  expect(new Set(sent).size).toBe(1)
 })

@@ -10,6 +10,7 @@ import { latency } from './scenarios/latency.ts'
 import { login } from './scenarios/login.ts'
 import { proxiedGet } from './scenarios/proxied-get.ts'
 import { start } from './scenarios/start.ts'
+import { stream } from './scenarios/stream.ts'
 import type { Settings } from './settings.ts'
 
 const scenarios = new Map<string, (settings: Settings) => Promise<Report>>([
@@ -18,6 +19,7 @@ const scenarios = new Map<string, (settings: Settings) => Promise<Report>>([
   ['start', start],
   ['login', login],
   ['connections', connections],
+  ['stream', stream],
 ])
 
 const { values, positionals } = parseArgs({

@@ -44,6 +44,8 @@ export async function startNginxProxy(
     `upstream api { server 127.0.0.1:${upstreamPort}; keepalive 128; keepalive_requests 1000000; }`,
     'server {',
     `  listen 127.0.0.1:${port};`,
+    // Large bodies as a gateway hands them on: without files in between.
+    '  location /api/stream/ { proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; proxy_request_buffering off; client_max_body_size 0; }',
     '  location / { proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Authorization "Bearer t"; }',
     '}',
   ])

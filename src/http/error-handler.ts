@@ -7,6 +7,7 @@ import { BffError, type FailureCode } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { isNavigation } from './csrf.ts'
 import type { Pages } from './pages.ts'
+import { letRest } from './rest.ts'
 import { parseReturnTo } from './return-to.ts'
 import type { SecurityHeaders } from './security-headers.ts'
 
@@ -92,6 +93,7 @@ export function sendFailure(
     // The callback has asked for a stricter policy than ours (CB-10).
     if (name !== 'referrer-policy' || !reply.hasHeader(name)) reply.header(name, value)
   }
+  if (error.code === 'overloaded') letRest(request.raw.socket)
   // As bytes: to a text Fastify adds a charset, which JSON has none of (RFC 8259 §11).
   return reply.code(answer.status).send(Buffer.from(answer.body))
 }
@@ -114,6 +116,7 @@ export function answerUnread(
   const answer = describe(error, { requestId, method, target, headers: raw.headers }, options)
   const length = String(Buffer.byteLength(answer.body))
   response.writeHead(answer.status, { ...headers, ...answer.headers, 'content-length': length }).end(answer.body)
+  if (error.code === 'overloaded') letRest(raw.socket)
 }
 
 /** Connections that end with the answer that is under way on them. */

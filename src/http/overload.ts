@@ -4,21 +4,22 @@
  *
  * Two signs say that there is too much. Requests whose answer has not begun are counted: they hold memory. And a
  * timer that fires late says how long everything waits for its turn in the event loop. One late turn is a pause (a
- * garbage collection, a laptop that slept), two in a row are load. Then half as many requests are admitted as before,
- * and half of these at the next late look; in good time again, a little more at each look. So the gateway works near
- * what it can do, instead of going from everything to nothing and back.
+ * garbage collection, a laptop that slept), two in a row are load. Then fewer requests are admitted than before, by as
+ * much as it is late, and fewer still at the next late look; in time again, a little more at each look. So the gateway
+ * works near what it can do, instead of going from everything to nothing and back.
  */
 import { BffError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 
 const LOOK_MS = 50
 const LATE_MS = 200
-/** Between this and `LATE_MS` nothing changes. */
+/** Between this and `LATE_MS` there is hardly room for more. */
 const GOOD_MS = 100
 /** Somebody always gets through, or nobody would see that it is over. */
 const LEAST_SHARE = 1 / 32
 /** From the least share to everything in two seconds of good looks. */
 const REGAIN = 1 / 40
+const SLOW_REGAIN = 1 / 100
 /** A few tens of kB each; more than a machine that one process fills can work on. */
 const MOST_WAITING = 8_192
 /** So few are not what keeps the loop busy: somebody else has the machine, and refusing them would help nobody. */
@@ -90,8 +91,8 @@ export class Overload {
     this.#mostWaiting = Math.max(MOST_WAITING, 2 * this.#options.places())
 
     this.#lateLooks = lateMs > LATE_MS ? this.#lateLooks + 1 : 0
-    if (this.#lateLooks > 1) this.#share = Math.max(LEAST_SHARE, this.#share / 2)
-    else if (lateMs < GOOD_MS) this.#share = Math.min(1, this.#share + REGAIN)
+    if (this.#lateLooks > 1) this.#share = Math.max(LEAST_SHARE, this.#share * Math.max(1 / 2, LATE_MS / lateMs))
+    else if (this.#lateLooks === 0) this.#share = Math.min(1, this.#share + (lateMs < GOOD_MS ? REGAIN : SLOW_REGAIN))
     this.#quietLooks += 1
     if (this.#isShedding && this.#share === 1 && this.#quietLooks >= QUIET_LOOKS) {
       this.#isShedding = false

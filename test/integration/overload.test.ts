@@ -1,9 +1,12 @@
 /** An event loop that is really late: the whole gateway, with its work blocked by something else in the process. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import { fastify } from 'fastify'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { Config } from '../../src/config/schema.ts'
+import { BffError } from '../../src/errors.ts'
+import { registerErrorHandler } from '../../src/http/error-handler.ts'
 import { FrontDoor } from '../../src/http/front-door.ts'
 import { Pages } from '../../src/http/pages.ts'
 import { SecurityHeaders } from '../../src/http/security-headers.ts'
@@ -11,7 +14,7 @@ import { ForwardAuth } from '../../src/routes/forward-auth.ts'
 import type { ForwardAuthOptions } from '../../src/routes/forward-auth.ts'
 import { startWorld, until } from '../support/world.ts'
 import type { World } from '../support/world.ts'
-import { exchange, get } from '../support/raw-client.ts'
+import { exchange, get, RawClient } from '../support/raw-client.ts'
 import { statusOf, valuesOf } from '../support/raw-http.ts'
 import { HeldUpstream } from '../support/held-upstream.ts'
 
@@ -86,8 +89,9 @@ describe('at the door, while nobody is taken', () => {
     security: new SecurityHeaders(config),
   }
 
-  async function closedDoor(isDraining = false): Promise<{ port: number; refused: number[] }> {
+  async function closedDoor(isDraining = false): Promise<{ port: number; refused: number[]; sockets: Socket[] }> {
     const refused: number[] = []
+    const sockets: Socket[] = []
     const door = new FrontDoor({
       overload: { admits: () => false },
       failures,
@@ -98,9 +102,10 @@ describe('at the door, while nobody is taken', () => {
     const server = createServer((raw, response) => {
       if (door.lets(raw, response)) response.end('in')
     }).listen(0, '127.0.0.1')
+    server.on('connection', (socket) => sockets.push(socket))
     await once(server, 'listening')
     onTestFinished(() => void server.close())
-    return { port: (server.address() as AddressInfo).port, refused } // listens on TCP
+    return { port: (server.address() as AddressInfo).port, refused, sockets } // listens on TCP
   }
 
   test('the answer is a problem, and the connection stays (R63)', async () => {
@@ -120,6 +125,39 @@ describe('at the door, while nobody is taken', () => {
       requestId: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
     })
     expect(refused).toEqual([503])
+  })
+
+  test('who was refused and asks again at once is not read for a while, and then is (R63)', async () => {
+    const { port, refused, sockets } = await closedDoor()
+    using client = await RawClient.connect(port)
+    await client.send(get('/api/1')).read(1)
+
+    expect(sockets[0]?.isPaused()).toBe(true)
+    const answers = await client.send(get('/api/2')).read(2)
+    expect(answers.map(statusOf)).toEqual([503, 503])
+    expect(refused).toEqual([503, 503])
+  })
+
+  test('so is one whose upstream has no place left', async () => {
+    const sockets: Socket[] = []
+    const app = fastify()
+    onTestFinished(() => app.close())
+    registerErrorHandler(app, failures)
+    app.get('/full', () => {
+      throw new BffError('overloaded', 'all places and the queue are taken')
+    })
+    app.get('/gone', () => {
+      throw new BffError('upstream_unavailable')
+    })
+    app.server.on('connection', (socket) => sockets.push(socket))
+    await app.listen({ host: '127.0.0.1', port: 0 })
+    const { port } = app.server.address() as AddressInfo // listens on TCP
+    using full = await RawClient.connect(port)
+    await full.send(get('/full')).read(1)
+    using gone = await RawClient.connect(port)
+    await gone.send(get('/gone')).read(1)
+
+    expect(sockets.map((socket) => socket.isPaused())).toEqual([true, false])
   })
 
   test('a navigation gets a page, a HEAD no body, a listed origin may read it, and a drain closes', async () => {

@@ -49,14 +49,16 @@ test('who is not late admits everybody, and one pause is no load (R63)', () => {
   expect(told).toEqual([])
 })
 
-test('late twice in a row, every second request is refused; and then fewer and fewer are taken (R63)', () => {
+test('late twice in a row, requests are refused, more the later it is and the longer (R63)', () => {
   const { turn, admitted } = loop()
-  turn(201, 2)
-  expect(admitted(100)).toBe(50)
-  turn(201)
-  expect(admitted(100)).toBe(25)
+  turn(250, 2)
+  expect(admitted(100)).toBe(80)
+  turn(250)
+  expect(admitted(100)).toBe(64)
+  turn(5_000)
+  expect(admitted(100)).toBe(32)
 
-  turn(201, 20)
+  turn(500, 20)
   expect(admitted(320)).toBe(10)
 })
 
@@ -75,12 +77,13 @@ test('in time again, more are taken at each look, and all of them after two seco
   expect(told).toEqual(['overloaded: requests are refused', 'no longer overloaded: every request is taken'])
 })
 
-test('between good and late nothing changes, so that it does not go to and fro', () => {
+test('between good and late a little more is taken at each look, so that it does not go to and fro', () => {
   const { turn, admitted } = loop()
-  turn(300, 2)
-  turn(150, 100)
-
+  turn(400, 2)
   expect(admitted(100)).toBe(50)
+
+  turn(150, 10)
+  expect(admitted(100)).toBe(60)
 })
 
 test('over the bound nobody is taken who would have to wait, until some have gone (R63)', () => {

@@ -1,5 +1,5 @@
 /** One login on its way: a seed from which state, nonce and verifier are derived, and where the browser wanted to go. */
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHmac, hash, randomBytes } from 'node:crypto'
 
 const VERSION = 1
 const SEED_BYTES = 32
@@ -15,6 +15,8 @@ export interface LoginTransaction {
   readonly createdAt: number
   /** The name under `providers`, or `default`. */
   readonly provider: string
+  /** `issuerMark` of the server that was asked: the code goes to no other (RFC 9700 §4.4.2). */
+  readonly issuer: string
   /** Where to go afterwards; `undefined` when it is too long for the cookie and waits in the store. */
   readonly returnTo: string | undefined
   /** `max_age` and `acr_values` as sent: what comes back is held against them (OIDC Core §3.1.3.7-12, -13). */
@@ -29,6 +31,7 @@ export interface LoginTransaction {
 interface Details {
   r?: string
   p?: string
+  i: string
   m?: number
   a?: readonly string[]
   w?: 1
@@ -37,6 +40,11 @@ interface Details {
 
 export function createLoginTransaction(details: Omit<LoginTransaction, 'seed'>): LoginTransaction {
   return { seed: randomBytes(SEED_BYTES), ...details }
+}
+
+/** Stands for an issuer in eight characters: a cookie has no room for its address. */
+export function issuerMark(issuer: string): string {
+  return hash('sha256', issuer, 'base64url').slice(0, 8)
 }
 
 function derive(seed: Buffer, purpose: string): string {
@@ -69,7 +77,7 @@ export function encodeTransaction(transaction: LoginTransaction): Buffer {
   header.writeUInt8(VERSION, 0)
   transaction.seed.copy(header, 1)
   header.writeUIntBE(transaction.createdAt, 1 + SEED_BYTES, 6)
-  const details: Details = {}
+  const details: Details = { i: transaction.issuer }
   if (transaction.returnTo !== undefined) details.r = transaction.returnTo
   if (transaction.provider !== 'default') details.p = transaction.provider
   if (transaction.maxAgeSeconds !== undefined) details.m = transaction.maxAgeSeconds
@@ -88,6 +96,7 @@ export function decodeTransaction(plain: Buffer): LoginTransaction | undefined {
     seed: Buffer.from(plain.subarray(1, 1 + SEED_BYTES)),
     createdAt: plain.readUIntBE(1 + SEED_BYTES, 6),
     provider: details.p ?? 'default',
+    issuer: details.i,
     returnTo: details.r,
     ...(details.m !== undefined && { maxAgeSeconds: details.m }),
     ...(details.a && { acrValues: details.a }),

@@ -15,6 +15,7 @@ import {
 } from '../http/login-cookies.ts'
 import {
   codeVerifierOf,
+  issuerMark,
   type LoginTransaction,
   nonceOf,
   stateOf,
@@ -171,6 +172,12 @@ class Callback {
   async #exchange(state: string, transaction: LoginTransaction): Promise<FastifyReply> {
     const provider = this.#options.providers.get(transaction.provider)
     if (!provider) throw new BffError('login_failed', 'the provider of this login is not configured any more')
+    if (issuerMark(provider.client.issuer) !== transaction.issuer) {
+      throw new BffError(
+        'login_failed',
+        'the provider of this login has another issuer now: its code is not sent there',
+      )
+    }
     const returnTo = await this.#returnToOf(state, transaction)
     const result = await provider.client.exchangeCode(this.#response, {
       state,

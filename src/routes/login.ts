@@ -12,6 +12,7 @@ import { parseReturnTo } from '../http/return-to.ts'
 import {
   codeVerifierOf,
   createLoginTransaction,
+  issuerMark,
   type LoginTransaction,
   nonceOf,
   stateOf,
@@ -28,7 +29,7 @@ const MOST_RETURN_TO_IN_COOKIE = 256
 
 /** A provider with the part of its configuration that a login reads. */
 export interface LoginProvider {
-  readonly client: Pick<OidcProvider, 'authorizationUrl' | 'exchangeCode'>
+  readonly client: Pick<OidcProvider, 'issuer' | 'authorizationUrl' | 'exchangeCode'>
   readonly config: Pick<ProviderConfig, 'issuer' | 'loginParams' | 'authorizationParams' | 'responseMode'>
 }
 
@@ -190,6 +191,7 @@ function transactionFor(wanted: WantedLogin, provider: LoginProvider, now: numbe
   return createLoginTransaction({
     createdAt: now,
     provider: wanted.provider,
+    issuer: issuerMark(provider.client.issuer),
     returnTo: wanted.returnTo.length <= MOST_RETURN_TO_IN_COOKIE ? wanted.returnTo : undefined,
     ...(typeof maxAge === 'string' && { maxAgeSeconds: Number(maxAge) }),
     ...(typeof acrValues === 'string' && { acrValues: acrValues.split(' ') }),

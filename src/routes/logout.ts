@@ -10,7 +10,7 @@ import { parseQuery } from '../http/query.ts'
 import type { OidcProvider } from '../oidc/provider.ts'
 import type { KeyRing } from '../session/key-ring.ts'
 import type { SessionManager } from '../session/manager.ts'
-import type { Session } from '../session/session.ts'
+import { providerOf, type Session } from '../session/session.ts'
 import { logoutToken } from './session.ts'
 
 /** How long the one-use address lives. */
@@ -20,7 +20,7 @@ const REVOCATION_PATIENCE_MS = 2_000
 
 export interface LogoutOptions {
   readonly manager: Pick<SessionManager, 'end' | 'store'>
-  readonly providers: ReadonlyMap<string, Pick<OidcProvider, 'revoke' | 'endSessionUrl'>>
+  readonly providers: ReadonlyMap<string, Pick<OidcProvider, 'issuer' | 'revoke' | 'endSessionUrl'>>
   /** Whether the provider of this name is told to revoke (`provider.logout.revoke`). */
   readonly revokes: (provider: string) => boolean
   readonly cookies: CookieJar
@@ -85,7 +85,7 @@ async function endSession(
 }
 
 async function revoke(session: Session, options: LogoutOptions): Promise<void> {
-  const provider = options.providers.get(session.provider)
+  const provider = providerOf(session, options.providers)
   const { refreshToken } = session.tokens
   if (!provider || refreshToken === undefined || !options.revokes(session.provider)) return
   const patience = new AbortController()
@@ -106,7 +106,7 @@ async function continueUrl(
   options: LogoutOptions,
 ): Promise<string> {
   const here = `${options.basePath}/logout/callback`
-  const provider = session && options.providers.get(session.provider)
+  const provider = session && providerOf(session, options.providers)
   const url = provider?.endSessionUrl({
     ...(session?.tokens.idToken !== undefined && { idToken: session.tokens.idToken }),
     state: randomBytes(16).toString('base64url'),

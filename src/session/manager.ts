@@ -349,14 +349,17 @@ export class SessionManager {
   #draft(cookieValue: string, { provider, result, userAgent }: NewLogin): Omit<Session, 'indexed'> {
     const { tokens, claims, userinfo, dpopKey } = result
     const { sub, iss, sid } = claims
-    const issuer = typeof iss === 'string' ? iss : this.#options.providers.get(provider)?.issuer
-    if (typeof sub !== 'string' || issuer === undefined) throw new BffError('login_failed', 'the ID token names nobody')
+    const configuredIssuer = this.#options.providers.get(provider)?.issuer
+    if (typeof sub !== 'string' || configuredIssuer === undefined) {
+      throw new BffError('login_failed', 'the ID token names nobody, or its provider is not configured')
+    }
     const createdAt = this.#now()
     return {
       ref: sessionRef(cookieValue),
       version: 1,
       provider,
-      issuer,
+      issuer: typeof iss === 'string' ? iss : configuredIssuer,
+      configuredIssuer,
       sub,
       ...(typeof sid === 'string' && { providerSid: sid }),
       createdAt,
@@ -518,7 +521,6 @@ export class SessionManager {
   }
 
   #onEvent(event: StoreEvent): void {
-    if (event.type === 'noted') return
     this.#refresher.onEvent(event)
     if (event.type === 'ended') {
       this.#forget(event.ref)

@@ -171,9 +171,8 @@ function parseEvent(message: string): StoreEvent | undefined {
   try {
     const value: unknown = JSON.parse(message)
     if (typeof value !== 'object' || value === null) return undefined
-    const { type, ref, reason, key, version, failure, from } = value as Record<string, unknown> // any object has string keys
+    const { type, ref, reason, version, failure, from } = value as Record<string, unknown> // any object has string keys
     if (typeof from !== 'string') return undefined
-    if (type === 'noted') return typeof key === 'string' ? { type, key, from } : undefined
     if (typeof ref !== 'string') return undefined
     if (type === 'ended') return typeof reason === 'string' ? { type, ref, reason, from } : undefined
     if (type === 'released') return { type, ref, ...(typeof failure === 'string' && { failure }), from }

@@ -9,7 +9,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import type { OpenedSession } from './reader.ts'
-import type { EndReason, Session } from './session.ts'
+import { type EndReason, type Session, providerOf } from './session.ts'
 import { Slots } from './slots.ts'
 import type { DeleteConditions, ReplaceOutcome, SessionStore, StoreEvent } from './store.ts'
 
@@ -38,7 +38,7 @@ export type RefreshResult =
   | { readonly kind: 'unavailable'; readonly retryAfterSeconds: number }
 
 export type RefreshProvider = Pick<OidcProvider, 'refresh' | 'revoke' | 'issuer'> &
-  Partial<Pick<OidcProvider, 'routeToken'>>
+  Partial<Pick<OidcProvider, 'routeToken' | 'ready'>>
 
 export interface RefresherOptions {
   readonly store: Pick<SessionStore, 'acquire' | 'renew' | 'release' | 'inStep'>
@@ -308,8 +308,8 @@ export class Refresher {
   }
 
   async #ask(session: Session): Promise<RefreshOutcome> {
-    const provider = this.#options.providers.get(session.provider)
-    if (!provider) return { kind: 'misconfigured', reason: 'provider_not_configured' }
+    const provider = providerOf(session, this.#options.providers)
+    if (!provider) return this.#withoutProvider(session)
     const overdue = new AbortController()
     const timer = delay(GRANT_OVERDUE_MS, undefined, { signal: overdue.signal }).then((): RefreshOutcome => ({
       kind: 'lost',
@@ -325,6 +325,13 @@ export class Refresher {
     } finally {
       overdue.abort()
     }
+  }
+
+  /** A new issuer that works takes the place of the old one for good; one that was never reached may be a mistake. */
+  #withoutProvider(session: Session): RefreshOutcome {
+    const successor = this.#options.providers.get(session.provider)
+    if (!successor) return { kind: 'misconfigured', reason: 'provider_not_configured' }
+    return { kind: successor.ready === false ? 'misconfigured' : 'refused', reason: 'issuer_changed' }
   }
 
   async #store(hold: Hold, current: OpenedSession, outcome: Refreshed): Promise<RefreshResult> {
@@ -378,7 +385,7 @@ export class Refresher {
 
   /** The session ended while its tokens were being refreshed: they are nobody's, and must not stay good (R13). */
   #discard(session: Session, { tokens }: Refreshed): RefreshResult {
-    const provider = this.#options.providers.get(session.provider)
+    const provider = providerOf(session, this.#options.providers)
     if (tokens.refreshToken !== undefined) void provider?.revoke(tokens.refreshToken, 'refresh_token')
     else void provider?.revoke(tokens.accessToken, 'access_token')
     return { kind: 'ended' }

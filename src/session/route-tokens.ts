@@ -7,14 +7,14 @@ import type { TokenSet } from '../oidc/token-set.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { OpenedSession } from './reader.ts'
 import type { Hold, Refresher, RefreshResult } from './refresh.ts'
-import type { Session } from './session.ts'
+import { type Session, providerOf } from './session.ts'
 
 /** A token that lives no longer than this is got anew: it has to reach the upstream while it is good. */
 const MARGIN_MS = 5_000
 /** After a refusal the provider is left alone for so long. */
 const SETBACK_MS = 2_000
 
-type RouteTokenProvider = Partial<Pick<OidcProvider, 'routeToken'>>
+type RouteTokenProvider = Pick<OidcProvider, 'issuer'> & Partial<Pick<OidcProvider, 'routeToken'>>
 
 export interface RouteTokensOptions {
   readonly refresher: Pick<Refresher, 'exclusively' | 'write' | 'reject' | 'lost'>
@@ -134,7 +134,7 @@ export class RouteTokens {
   }
 
   async #grant(session: Session, rule: RouteTokenRule): Promise<RouteTokenOutcome> {
-    const provider = this.#options.providers.get(session.provider)
+    const provider = providerOf(session, this.#options.providers)
     return provider?.routeToken
       ? provider.routeToken(rule, session)
       : { kind: 'misconfigured', reason: 'the provider of the session is not configured any more' }

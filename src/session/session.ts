@@ -11,7 +11,10 @@ export interface Session {
   readonly version: number
   /** The name under `providers`, or `default`. */
   readonly provider: string
+  /** The `iss` of the ID token; of a server with many tenants, that of one of them. */
   readonly issuer: string
+  /** The issuer that the provider was configured with at the login: whose tokens these are. */
+  readonly configuredIssuer: string
   readonly sub: string
   /** The provider's own session id (`sid` claim), where it gives one. */
   readonly providerSid?: string
@@ -71,6 +74,18 @@ export type EndReason =
   | 'session_limit'
   /** It is gone, and the event that said why did not arrive here. */
   | 'unknown'
+
+/**
+ * The provider whose tokens a session holds. `undefined` where its name now stands for another issuer, or for none:
+ * a refresh token or an ID token goes to nobody but the server that gave it.
+ */
+export function providerOf<P extends { readonly issuer: string }>(
+  session: Pick<Session, 'provider' | 'configuredIssuer'>,
+  providers: ReadonlyMap<string, P>,
+): P | undefined {
+  const provider = providers.get(session.provider)
+  return provider?.issuer === session.configuredIssuer ? provider : undefined
+}
 
 /** A session's `ref` by the value of its cookie: what the store is searched by, and what logs show the beginning of. */
 export function sessionRef(cookieValue: string): string {

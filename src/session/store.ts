@@ -21,8 +21,6 @@ export type StoreEvent =
   | { readonly type: 'updated'; readonly ref: string; readonly version: number; readonly from: string }
   /** The refresh lock is free again: waiters look again, or share the failure that is named. */
   | { readonly type: 'released'; readonly ref: string; readonly failure?: string; readonly from: string }
-  /** A one-time note changed: a callback that waits for another's outcome looks again. */
-  | { readonly type: 'noted'; readonly key: string; readonly from: string }
 
 export type ReplaceOutcome = 'replaced' | 'conflict' | 'gone'
 

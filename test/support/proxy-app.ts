@@ -156,6 +156,7 @@ export function sessionOf(claims: Record<string, unknown>): Session {
     version: 1,
     provider: 'default',
     issuer: 'https://id.example',
+    configuredIssuer: 'https://id.example',
     sub: 'alice',
     createdAt: 0,
     expiresAt: 8_640_000_000_000,

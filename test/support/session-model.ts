@@ -107,8 +107,8 @@ async function settle({ stores }: Real): Promise<void> {
   await Promise.all(
     stores.map(async (store) => {
       const { promise, resolve } = Promise.withResolvers<void>()
-      const stop = store.onEvent((event) => event.type === 'noted' && event.key === key && resolve())
-      stores[0].publish({ type: 'noted', key, from: 'model' })
+      const stop = store.onEvent((event) => event.type === 'released' && event.ref === key && resolve())
+      stores[0].publish({ type: 'released', ref: key, from: 'model' })
       await promise
       stop()
     }),

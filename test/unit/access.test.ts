@@ -13,6 +13,7 @@ function signedIn(claims: Record<string, unknown>): Session {
     version: 1,
     provider: 'default',
     issuer: 'https://id.example',
+    configuredIssuer: 'https://id.example',
     sub: 'alice',
     createdAt: now,
     expiresAt: now + 1_000,

@@ -15,7 +15,7 @@ test('what the store knows a session by is the hash of its id: nobody who reads 
 test('a login that somebody wrote into a cookie by hand is none: only what we sealed opens (CB-01)', () => {
   const ring = new KeyRing([KeyRing.generateKey()])
   const now = Date.now()
-  const transaction = createLoginTransaction({ createdAt: now, provider: 'default', returnTo: '/' })
+  const transaction = createLoginTransaction({ createdAt: now, provider: 'default', issuer: 'a-mark_8', returnTo: '/' })
   const id = transactionId(stateOf(transaction))
   const open = (value: string): number => openTransactions(ring, new Map([[id, value]]), now).held.length
 

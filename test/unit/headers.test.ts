@@ -32,6 +32,7 @@ function session(claims: Record<string, unknown>): Session {
     version: 1,
     provider: 'default',
     issuer: 'https://id.example',
+    configuredIssuer: 'https://id.example',
     sub: 'alice',
     createdAt: 0,
     expiresAt: 1,

@@ -18,6 +18,7 @@ const session: Session = {
   version: 1,
   provider: 'default',
   issuer: 'https://id.example',
+  configuredIssuer: 'https://id.example',
   sub: 'alice',
   createdAt: now,
   expiresAt: now + 1_000_000,

@@ -14,7 +14,7 @@ const ring = new KeyRing([KeyRing.generateKey()])
 const current = { cookieValue: 'c'.repeat(43), browser: 'b'.repeat(22) }
 
 function begun(createdAt: number, returnTo = '/orders') {
-  const transaction = createLoginTransaction({ createdAt, provider: 'default', returnTo })
+  const transaction = createLoginTransaction({ createdAt, provider: 'default', issuer: 'a-mark_8', returnTo })
   return { id: transactionId(stateOf(transaction)), sealed: sealTransaction(ring, transaction), transaction }
 }
 

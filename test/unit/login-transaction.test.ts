@@ -11,7 +11,7 @@ import {
   transactionId,
 } from '../../src/oidc/login-transaction.ts'
 
-const start = { createdAt: 1_800_000_000_000, provider: 'default', returnTo: '/' }
+const start = { createdAt: 1_800_000_000_000, provider: 'default', issuer: 'a-mark_8', returnTo: '/' }
 
 test('state, nonce and verifier are fresh, 256 bits wide and unlike each other (AR-02, AR-04, AR-05)', () => {
   const seen = new Set<string>()
@@ -33,13 +33,14 @@ test('the same transaction gives the same values after a journey through its coo
       {
         createdAt: fc.integer({ min: 0, max: 2 ** 47 }),
         provider: fc.constantFrom('default', 'partner'),
+        issuer: fc.constantFrom('a-mark_8', 'another1'),
         returnTo: fc.option(fc.string({ maxLength: 300 }), { nil: undefined }),
         maxAgeSeconds: fc.nat(),
         acrValues: fc.array(fc.string(), { minLength: 1, maxLength: 3 }),
         isPopup: fc.constant(true as const),
         isSilent: fc.constant(true as const),
       },
-      { requiredKeys: ['createdAt', 'provider', 'returnTo'] },
+      { requiredKeys: ['createdAt', 'provider', 'issuer', 'returnTo'] },
     )
     .map((details) => createLoginTransaction(details))
 

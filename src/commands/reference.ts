@@ -4,7 +4,7 @@ import type { JsonSchema } from '../config/json-schema.ts'
 
 const INTRODUCTION = `# Configuration
 
-<!-- Written by \`sidegate schema --reference\`; edit \`src/config/shape.ts\` instead. -->
+<!-- Written by \`sidegate schema --reference\`; edit the shapes in \`src/config\` instead. -->
 
 One YAML file: \`sidegate --config FILE\`, else the one that \`SIDEGATE_CONFIG\` names, else \`sidegate.yaml\`.
 \`sidegate init\` writes one to begin with, \`sidegate check\` tells what is wrong with it, or what is in force and where

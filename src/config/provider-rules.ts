@@ -4,7 +4,8 @@ import type { JsonWebKey } from 'node:crypto'
 import { isLoopback, isProtected } from './network.ts'
 import { checkPair } from './rules.ts'
 import type { ConfigPath, Report } from './problem.ts'
-import type { ConfigValues, ProviderConfig } from './shape.ts'
+import type { ProviderConfig } from './provider-shape.ts'
+import type { ConfigValues } from './shape.ts'
 
 /** Parameters that the gateway sends itself, and the key that decides each; no configuration may replace them (AR-01, AR-14). */
 const OWN_PARAMETERS: Readonly<Record<string, string>> = {

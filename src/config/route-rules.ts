@@ -3,7 +3,8 @@ import { isProtected } from './network.ts'
 import { checkPair } from './rules.ts'
 import { checkParameters, providerEntries } from './provider-rules.ts'
 import type { ConfigPath, Report } from './problem.ts'
-import type { ConfigValues, RouteConfig } from './shape.ts'
+import type { RouteConfig } from './route-shape.ts'
+import type { ConfigValues } from './shape.ts'
 
 /** Header fields that frame a message or belong to a connection: whoever sets them can smuggle requests. */
 const FRAMING = new Set([

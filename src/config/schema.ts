@@ -7,9 +7,11 @@ import { checkStore } from './store-rules.ts'
 import { ConfigShape } from './shape.ts'
 import type { ConfigPath } from './problem.ts'
 
-export type { ProviderConfig, RedisConfig, RouteConfig, TokenRule } from './shape.ts'
+export type { ProviderConfig } from './provider-shape.ts'
+export type { RouteConfig, TokenRule } from './route-shape.ts'
+export type { RedisConfig } from './store-shape.ts'
 
-/** The whole configuration: each key by itself (`shape.ts`) and what the keys mean to each other (the files of rules). */
+/** The whole configuration: each key by itself (the files of shapes) and what the keys mean to each other (the files of rules). */
 export const Config = ConfigShape.check((ctx) => {
   const report = (path: ConfigPath, message: string) => {
     // `input` would be the value that zod shows: there is none to show.

@@ -4,7 +4,7 @@ import { createServer as createHttpServer, type IncomingMessage, type ServerResp
 import type { Logger } from 'pino'
 import cookiePlugin from '@fastify/cookie'
 import { fastify, type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
-import type { Config, ProviderConfig } from './config/schema.ts'
+import type { Config } from './config/schema.ts'
 import { ClientAddresses } from './http/client-address.ts'
 import { CookieJar } from './http/cookies.ts'
 import { corsHeaders, preflightHeaders } from './http/cors.ts'
@@ -19,7 +19,7 @@ import { RequestLog } from './http/request-log.ts'
 import { RequestSpans } from './http/request-spans.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
 import { BearerTokens } from './oidc/bearer-tokens.ts'
-import type { OidcProvider } from './oidc/provider.ts'
+import type { ConfiguredProvider } from './oidc/providers.ts'
 import { Credentials } from './proxy/credentials.ts'
 import { OpenStreams } from './proxy/open-streams.ts'
 import { ownerOf, registerProxy } from './proxy/proxy.ts'
@@ -54,12 +54,6 @@ declare module 'fastify' {
     /** What the judge found; `null` until it has. */
     judged: Judged | null
   }
-}
-
-/** A provider with its configuration as it stands. */
-export interface ConfiguredProvider {
-  readonly client: OidcProvider
-  readonly config: ProviderConfig
 }
 
 export interface GatewayOptions {

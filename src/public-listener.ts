@@ -9,6 +9,7 @@ import https from 'node:https'
 import type { Duplex } from 'node:stream'
 import { createSecureContext, Server as TlsServer } from 'node:tls'
 import type { Config } from './config/schema.ts'
+import { listeningAddress } from './http/listening-address.ts'
 import { watchRequestLines } from './http/request-line.ts'
 import { takesUpgrade } from './proxy/websocket.ts'
 import type { Log } from './telemetry/log.ts'
@@ -81,11 +82,7 @@ export class PublicListener {
 
   /** Where it listens: a URL, or the path of a socket. */
   get address(): string {
-    const address = this.#server.address()
-    if (typeof address === 'string' || address === null) return address ?? ''
-    const host = address.address === '0.0.0.0' || address.address === '::' ? 'localhost' : address.address
-    const scheme = this.#server instanceof TlsServer ? 'https' : 'http'
-    return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${address.port}`
+    return listeningAddress(this.#server)
   }
 
   /** New connections are greeted with this certificate. */

@@ -3,20 +3,21 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { differences, takeOver } from './config/running.ts'
-import type { Config, ProviderConfig } from './config/schema.ts'
-import { buildGateway, type ConfiguredProvider, type Gateway } from './gateway.ts'
+import type { Config } from './config/schema.ts'
+import { buildGateway, type Gateway } from './gateway.ts'
+import { listeningAddress } from './http/listening-address.ts'
 import { Overload } from './http/overload.ts'
 import { type Limiter, RateLimiter } from './http/rate-limit.ts'
 import { SharedRateLimiter } from './http/shared-rate-limit.ts'
 import { buildAdmin } from './management/admin.ts'
 import { buildManagement } from './management/management.ts'
 import { Readiness } from './management/readiness.ts'
-import { OidcProvider } from './oidc/provider.ts'
+import { type ConfiguredProvider, Providers } from './oidc/providers.ts'
 import { checkCertificate, PublicListener } from './public-listener.ts'
 import { buildForwardAuth } from './routes/forward-auth.ts'
 import { KeyRing } from './session/key-ring.ts'
 import { SessionManager } from './session/manager.ts'
-import { MemoryStore } from './session/memory-store.ts'
+import { openStore } from './session/open-store.ts'
 import { RedisStore } from './session/redis-store.ts'
 import type { SessionStore } from './session/store.ts'
 import { Audit } from './telemetry/audit.ts'
@@ -54,8 +55,7 @@ export class Service {
   readonly #now: () => number
   readonly #store: SessionStore
   readonly #keyRing: KeyRing
-  /** One map for the manager through all changes; what is in it changes. */
-  readonly #clients = new Map<string, OidcProvider>()
+  readonly #providers: Providers
   readonly #manager: SessionManager
   readonly #limiter: Limiter
   readonly #overload: Overload
@@ -82,18 +82,16 @@ export class Service {
     this.#tracedLog = options.tracing ? new TracedLog(log, options.tracing) : log
     this.#audit = new Audit(this.#tracedLog, { hashSubject: config.log.hashSubject })
     this.#keyRing = new KeyRing(config.session.keys ?? [KeyRing.generateKey()])
-    this.#store = this.#createStore()
-    for (const [name, client] of this.#clientsFor(config)) this.#clients.set(name, client)
+    const common = { log: this.#tracedLog, metrics: this.#metrics, tracing: options.tracing, now: this.#now }
+    this.#store = openStore(config, { ...common, log })
+    this.#providers = new Providers(config, common)
     this.#manager = new SessionManager({
+      ...common,
       store: this.#store,
       keyRing: this.#keyRing,
-      providers: this.#clients,
+      providers: this.#providers.clients,
       settings: config.session,
-      log: this.#tracedLog,
-      metrics: this.#metrics,
       audit: this.#audit,
-      tracing: options.tracing,
-      now: this.#now,
       ...(options.rereadKeys && { onUnknownKey: options.rereadKeys }),
     })
     this.#limiter = this.#createLimiter()
@@ -104,7 +102,7 @@ export class Service {
     })
     this.#readiness = new Readiness({
       probeStore: () => this.#store.probe(),
-      isProviderReady: () => [...this.#clients.values()].every((client) => !client.degraded),
+      isProviderReady: () => [...this.#providers.clients.values()].every((client) => !client.degraded),
       requireStore: config.readiness.requireStore,
     })
   }
@@ -117,8 +115,8 @@ export class Service {
   async listen(): Promise<ServiceAddresses> {
     const { listen, management, admin, forwardAuth } = this.#config
     this.#listener = new PublicListener(listen, this.#log)
-    for (const client of this.#clients.values()) client.start()
-    const gateway = await this.#build(this.#config, this.#clients)
+    this.#providers.start()
+    const gateway = await this.#build(this.#config, this.#providers.for(this.#config))
     this.#gateway = gateway
     await this.#listener.use(gateway)
     this.#management = buildManagement({ metrics: this.#metrics, readiness: this.#readiness })
@@ -140,9 +138,9 @@ export class Service {
     await this.#listener.listen(listen)
     return {
       public: this.#listener.address,
-      management: addressOf(this.#management),
-      admin: this.#admin && addressOf(this.#admin),
-      forwardAuth: this.#forwardAuth && addressOf(this.#forwardAuth),
+      management: listeningAddress(this.#management.server),
+      admin: this.#admin && listeningAddress(this.#admin.server),
+      forwardAuth: this.#forwardAuth && listeningAddress(this.#forwardAuth.server),
     }
   }
 
@@ -179,31 +177,23 @@ export class Service {
   async #exchange(listener: PublicListener, config: Config): Promise<void> {
     const tls = certificateOf(config)
     if (tls) checkCertificate(tls)
-    const clients = this.#clientsFor(config)
-    const gateway = await this.#build(config, clients)
+    const providers = this.#providers.for(config)
+    const gateway = await this.#build(config, providers)
 
     this.#config = config
     this.#log.level = config.log.level
     this.#manager.update(config.session)
     if (tls) listener.useCertificate(tls)
     if (config.store.redis && this.#store instanceof RedisStore) this.#store.useCredentials(config.store.redis)
-    const dismissed = [...this.#clients].filter(([name, client]) => clients.get(name) !== client)
-    for (const [name] of dismissed) this.#clients.delete(name)
-    for (const [name, providerConfig] of providersOf(config)) {
-      const client = clients.get(name)
-      if (!client) continue
-      if (this.#clients.get(name) === client) client.update(providerConfig)
-      else client.start()
-      this.#clients.set(name, client)
-    }
+    const dismissed = this.#providers.use(providers)
     this.#gateway = gateway
     const replaced = listener.use(gateway)
     void replaced.then(() => {
-      for (const [, client] of dismissed) client.close()
+      for (const client of dismissed) client.close()
     })
   }
 
-  #build(config: Config, clients: ReadonlyMap<string, OidcProvider>): Promise<Gateway> {
+  #build(config: Config, providers: ReadonlyMap<string, ConfiguredProvider>): Promise<Gateway> {
     return buildGateway({
       config,
       log: this.#log,
@@ -211,12 +201,7 @@ export class Service {
       audit: this.#audit,
       manager: this.#manager,
       keyRing: this.#keyRing,
-      providers: new Map(
-        providersOf(config).flatMap(([name, providerConfig]): [string, ConfiguredProvider][] => {
-          const client = clients.get(name)
-          return client ? [[name, { client, config: providerConfig }]] : []
-        }),
-      ),
+      providers,
       limiter: this.#limiter,
       overload: this.#overload,
       clientModule: this.#options.clientModule,
@@ -250,30 +235,12 @@ export class Service {
     await this.#forwardAuth?.close()
     await this.#management?.close()
     await this.#admin?.close()
-    for (const client of this.#clients.values()) client.close()
+    this.#providers.close()
     // Last: a refresh that is under way is stored first.
     await this.#manager.close()
     await this.#store.close()
     await this.#options.tracing?.close()
     this.#log.info({}, 'stopped')
-  }
-
-  #createStore(): SessionStore {
-    const { redis } = this.#config.store
-    if (!redis) {
-      this.#log.warn(
-        { store: 'memory' },
-        'sessions are kept in this process: they end with it, and a second instance does not know them (store.redis keeps them)',
-      )
-      return new MemoryStore({ now: this.#now })
-    }
-    return new RedisStore({
-      config: redis,
-      name: this.#config.name,
-      log: this.#log,
-      metrics: this.#metrics,
-      now: this.#now,
-    })
   }
 
   #createLimiter(): Limiter {
@@ -282,30 +249,8 @@ export class Service {
     return new SharedRateLimiter({ counter: this.#store, keyRing: this.#keyRing, own, log: this.#log })
   }
 
-  /** The clients of the configured providers: those that there are, and new ones, which have not been started. */
-  #clientsFor(config: Config): Map<string, OidcProvider> {
-    const { origin } = new URL(config.publicUrl)
-    return new Map(
-      providersOf(config).map(([name, providerConfig]) => {
-        const known = this.#clients.get(name)
-        if (known) return [name, known]
-        const client = new OidcProvider({
-          name,
-          config: providerConfig,
-          redirectUri: `${origin}${config.basePath}/callback`,
-          postLogoutRedirectUri: `${origin}${config.basePath}/logout/callback`,
-          log: this.#tracedLog,
-          metrics: this.#metrics,
-          tracing: this.#options.tracing,
-          now: this.#now,
-        })
-        return [name, client]
-      }),
-    )
-  }
-
   #createAdmin(): FastifyInstance {
-    const clients = this.#clients
+    const { clients } = this.#providers
     return buildAdmin({
       manager: this.#manager,
       // Read at each request, as the token is.
@@ -318,19 +263,6 @@ export class Service {
   }
 }
 
-/** One provider is called `default`. */
-function providersOf(config: Config): [name: string, config: ProviderConfig][] {
-  return config.provider ? [['default', config.provider]] : Object.entries(config.providers ?? {})
-}
-
 function certificateOf({ listen: { tls } }: Config): { cert: string; key: string } | undefined {
   return tls?.cert !== undefined && tls.key !== undefined ? { cert: tls.cert, key: tls.key } : undefined
-}
-
-function addressOf(app: FastifyInstance): string {
-  const address = app.server.address()
-  if (typeof address === 'string' || address === null) return address ?? ''
-  const scheme = 'setSecureContext' in app.server ? 'https' : 'http'
-  const host = address.address === '0.0.0.0' || address.address === '::' ? 'localhost' : address.address
-  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${address.port}`
 }

@@ -9,42 +9,33 @@ import { ClientAddresses } from './http/client-address.ts'
 import { CookieJar } from './http/cookies.ts'
 import { corsHeaders, preflightHeaders } from './http/cors.ts'
 import { answerClientError, type FailureOptions, registerErrorHandler, sendFailure } from './http/error-handler.ts'
-import { takeFormsAndJson } from './http/form.ts'
-import { FrontDoor, type FrontDoorOptions } from './http/front-door.ts'
+import { FrontDoor } from './http/front-door.ts'
 import { Judge, type Judged, type JudgeOptions, type Place } from './http/judge.ts'
 import type { Overload } from './http/overload.ts'
 import { Pages } from './http/pages.ts'
 import type { Limiter } from './http/rate-limit.ts'
+import { RequestAccount } from './http/request-account.ts'
 import { RequestLog } from './http/request-log.ts'
 import { RequestSpans } from './http/request-spans.ts'
 import { SecurityHeaders } from './http/security-headers.ts'
 import { BearerTokens } from './oidc/bearer-tokens.ts'
 import type { ConfiguredProvider } from './oidc/providers.ts'
 import { Credentials } from './proxy/credentials.ts'
+import { forwardedFields } from './proxy/forwarded-fields.ts'
 import { OpenStreams } from './proxy/open-streams.ts'
-import { ownerOf, registerProxy } from './proxy/proxy.ts'
-import { identityFields } from './proxy/request-headers.ts'
-import type { ProxiedRoute } from './proxy/proxied-route.ts'
+import { registerProxy } from './proxy/proxy.ts'
 import { Route, RouteTable } from './proxy/route-table.ts'
 import { registerSpa } from './proxy/spa.ts'
 import { Upstreams } from './proxy/upstream.ts'
 import { acceptUpgrades, isHandshake } from './proxy/websocket.ts'
-import { registerCallback } from './routes/callback.ts'
 import { EndpointTable } from './routes/endpoints.ts'
-import { EventStreams, registerEvents } from './routes/events.ts'
+import { EventStreams } from './routes/events.ts'
 import { ForwardAuth } from './routes/forward-auth.ts'
-import { beginLogin, type LoginOptions, type LoginProvider, onlyProvider, registerLogin } from './routes/login.ts'
-import { registerLogout } from './routes/logout.ts'
-import { registerProviderLogout } from './routes/provider-logout.ts'
-import { registerPublicFiles } from './routes/public-files.ts'
-import { registerSession } from './routes/session.ts'
-import { registerSessions } from './routes/sessions.ts'
+import { beginLogin, type LoginOptions, onlyProvider } from './routes/login.ts'
+import { loginOptionsOf, registerOwnEndpoints } from './routes/own-endpoints.ts'
 import { stepUpFor } from './routes/step-up.ts'
-import { registerYourSessions } from './routes/your-sessions.ts'
 import type { KeyRing } from './session/key-ring.ts'
-import { LoginLedger } from './session/login-ledger.ts'
 import type { SessionManager } from './session/manager.ts'
-import { AccessLog } from './telemetry/access-log.ts'
 import type { Audit } from './telemetry/audit.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 import type { Tracing } from './telemetry/tracing.ts'
@@ -95,16 +86,17 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   const routes = new RouteTable(config)
   const pages = new Pages(config)
   const state = { isDraining: false }
+  const traces = options.tracing && new RequestSpans(options.tracing)
+  const account = new RequestAccount({ config, log, metrics, traces })
   const failures = { publicUrl, basePath: config.basePath, pages, security: new SecurityHeaders(config) }
   const door = new FrontDoor({
     overload: options.overload,
     failures,
     corsOrigins: config.cors.origins,
     isDraining: () => state.isDraining,
-    onRefused: accountOfRefusals(options),
+    onRefused: (raw, requestId, status) => account.refused(raw, requestId, status),
   })
   const app = createApp(options, failures, door)
-  const traces = options.tracing && new RequestSpans(options.tracing)
 
   const takesFormPost = [...options.providers.values()].some(({ config }) =>
     config.responseMode.startsWith('form_post'),
@@ -148,12 +140,14 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   traces?.register(app, publicUrl)
   const loginOptions = loginOptionsOf(options, { cookies, pages, publicUrl })
   registerJudge(app, { judge, config, loginOptions, isDraining: () => state.isDraining })
-  registerAccessLog(app, options, traces)
+  account.register(app)
 
   const streams = new EventStreams()
-  await app.register(async (scope) => registerEndpoints(scope, options, loginOptions, streams), {
-    prefix: config.basePath,
-  })
+  await app.register(
+    async (scope) =>
+      registerOwnEndpoints(scope, options, { login: loginOptions, streams, security: failures.security }),
+    { prefix: config.basePath },
+  )
   const proxyStreams = new OpenStreams({ manager: options.manager, metrics, now: options.now })
   const credentials = new Credentials({ manager: options.manager, now: options.now })
   const { loginPath } = judgeOptions
@@ -193,23 +187,6 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
       proxyStreams.closeAll()
     },
   }
-}
-
-/** What an application behind another proxy gets of us: the same token and identity as through our own. */
-async function forwardedFields(
-  judged: Judged,
-  method: string,
-  proxied: ReadonlyMap<Route, ProxiedRoute>,
-  credentials: Credentials,
-): Promise<readonly string[]> {
-  const { place, path } = judged
-  const user = judged.session ?? judged.bearer
-  const found = [...proxied].find(([route]) => route === place)
-  if (!found || !user) return []
-  const [route, { upstream }] = found
-  const url = upstream.address.origin + route.target(path.path)
-  const identity = identityFields(Object.entries(route.config.identityHeaders ?? {}), user)
-  return [...(await credentials.for(route, ownerOf(judged), { method, url })), ...identity]
 }
 
 function createApp({ log }: GatewayOptions, failures: FailureOptions, door: FrontDoor): FastifyInstance {
@@ -289,108 +266,4 @@ function routeParams(place: Place): Readonly<Record<string, string>> {
   const params = place instanceof Route ? (place.config.login ?? {}) : {}
   // Lists of values are texts with spaces on the wire (`acr_values`, `ui_locales`).
   return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, [value].flat().join(' ')]))
-}
-
-/** One line and one count for each answer, proxied ones included. */
-function registerAccessLog(
-  app: FastifyInstance,
-  { config, log, metrics }: GatewayOptions,
-  traces?: RequestSpans,
-): void {
-  const lines = new AccessLog(log, writesJson(config))
-  app.addHook('onResponse', (request, reply, done) => {
-    const { judged } = request
-    const route = judged?.place.policy.name ?? '-'
-    const status = reply.raw.statusCode
-    const durationMs = reply.elapsedTime
-    metrics.countRequest(route, request.method, status, durationMs / 1_000)
-    lines.write({
-      requestId: request.id,
-      method: request.method,
-      path: pathOf(request.raw),
-      route,
-      status,
-      durationMs: Math.round(durationMs * 10) / 10,
-      ip: judged?.clientAddress,
-      sessionRef: judged?.session?.ref.slice(0, 16),
-      traceId: traces?.traceIdOf(request.raw),
-    })
-    done()
-  })
-}
-
-/** The same for requests that were turned away at the door. */
-function accountOfRefusals({ config, log, metrics }: GatewayOptions): FrontDoorOptions['onRefused'] {
-  const lines = new AccessLog(log, writesJson(config))
-  return (raw, requestId, status) => {
-    const { method = '' } = raw
-    const nobody = { ip: undefined, sessionRef: undefined }
-    metrics.countRequest('-', method, status, 0)
-    lines.write({ ...nobody, requestId, method, path: pathOf(raw), route: '-', status, durationMs: 0 })
-  }
-}
-
-function writesJson({ log: { format } }: Config): boolean {
-  return (format ?? (process.stdout.isTTY ? 'pretty' : 'json')) === 'json'
-}
-
-/** Without the query, which may hold a code. */
-function pathOf({ url = '' }: IncomingMessage): string {
-  const queryAt = url.indexOf('?')
-  return queryAt === -1 ? url : url.slice(0, queryAt)
-}
-
-function loginOptionsOf(
-  { config, keyRing, manager, providers, now }: GatewayOptions,
-  parts: Pick<LoginOptions, 'cookies' | 'pages' | 'publicUrl'>,
-): LoginOptions {
-  return {
-    ...parts,
-    providers: providers satisfies ReadonlyMap<string, LoginProvider>,
-    basePath: config.basePath,
-    returnOrigins: config.login.returnOrigins,
-    allowCrossSite: config.login.allowCrossSite,
-    keyRing,
-    ledger: new LoginLedger({ store: manager.store, keyRing }),
-    now,
-  }
-}
-
-/** Everything under `basePath`. */
-function registerEndpoints(
-  scope: FastifyInstance,
-  options: GatewayOptions,
-  login: LoginOptions,
-  streams: EventStreams,
-): void {
-  const { config, manager, keyRing, metrics, audit, now } = options
-  const { basePath } = config
-  const clients = new Map([...options.providers].map(([name, { client }]) => [name, client]))
-  const sessionOptions = { manager, claims: config.session.claims, basePath, now }
-
-  takeFormsAndJson(scope)
-  const defaults = Object.entries({ ...new SecurityHeaders(config).answer, 'cache-control': 'no-store' })
-  scope.addHook('onSend', async (_request, reply) => {
-    for (const [name, value] of defaults) if (!reply.hasHeader(name)) reply.header(name, value)
-  })
-  registerLogin(scope, login)
-  registerCallback(scope, { ...login, manager, audit, metrics })
-  registerSession(scope, sessionOptions)
-  registerSessions(scope, { manager })
-  registerYourSessions(scope, { manager, pages: login.pages, basePath, now })
-  registerEvents(scope, streams, { ...sessionOptions, metrics })
-  registerLogout(scope, {
-    manager,
-    providers: clients,
-    revokes: (name) => options.providers.get(name)?.config.logout.revoke ?? false,
-    cookies: login.cookies,
-    keyRing,
-    pages: login.pages,
-    basePath,
-  })
-  registerProviderLogout(scope, { manager, providers: clients, keyRing, audit, now })
-  registerPublicFiles(scope, {
-    clientModule: options.clientModule,
-    publicJwks: () => ({ keys: [...clients.values()].flatMap((client) => client.publicJwks().keys) }),
-  })
 }

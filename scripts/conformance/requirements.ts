@@ -73,7 +73,7 @@ const lines: readonly Line[] = [
     'AR-07',
     'MUST',
     'The redirect URI is the configured address byte for byte, never built from a request.',
-    'service.ts#redirectUri oidc/connection.ts#withExactRedirectUri',
+    'oidc/providers.ts#redirectUri oidc/connection.ts#withExactRedirectUri',
   ],
   [
     'AR-08',
@@ -496,7 +496,7 @@ const lines: readonly Line[] = [
     'PX-15',
     'MUST',
     'Answers to signed-in requests are kept by no shared cache, our own by none.',
-    'proxy/response-headers.ts#privateCacheControl gateway.ts#registerEndpoints',
+    'proxy/response-headers.ts#privateCacheControl routes/own-endpoints.ts#registerOwnEndpoints',
   ],
   [
     'PX-16',

@@ -259,7 +259,7 @@ export const proxyRemovals: readonly GuardRemoval[] = [
   {
     id: 'PX-15',
     without: 'lets our own answers be stored',
-    file: 'src/gateway.ts',
+    file: 'src/routes/own-endpoints.ts',
     text: "'cache-control': 'no-store' })",
     replacement: '})',
     tests: [PROXY],

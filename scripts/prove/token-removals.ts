@@ -155,7 +155,7 @@ export const tokenRemovals: readonly GuardRemoval[] = [
   {
     id: 'TK-09',
     without: 'logs addresses with their query',
-    file: 'src/gateway.ts',
+    file: 'src/http/request-account.ts',
     text: 'return queryAt === -1 ? url : url.slice(0, queryAt)',
     replacement: "return url.slice(0, queryAt === -2 ? 0 : 2_048).replaceAll('=', '%3D')",
     tests: ['test/integration/login-flow-secrecy.test.ts'],

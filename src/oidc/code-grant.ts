@@ -26,6 +26,8 @@ export interface LoginExpectations {
 
 export interface LoginResult {
   readonly tokens: TokenSet
+  /** As configured when the code was traded: whose tokens these are, whatever the configuration says by then. */
+  readonly issuer: string
   readonly claims: Readonly<Record<string, unknown>>
   readonly userinfo?: Readonly<Record<string, unknown>>
   /** Private JWK to which the tokens are bound, with `dpop: true`. */
@@ -69,7 +71,8 @@ export async function exchangeCode(
       requestedScope: config.scopes.join(' '),
     })
     refuseOtherDetails(config.authorizationDetails, body['authorization_details'])
-    return { ...(await identify(connection, metadata, tokens, expected, dpopKey)), tokens, ...(dpopKey && { dpopKey }) }
+    const identity = await identify(connection, metadata, tokens, expected, dpopKey)
+    return { ...identity, tokens, issuer: config.issuer, ...(dpopKey && { dpopKey }) }
   } catch (error) {
     // Nobody will use these tokens (ID-15); the caller need not wait until the provider knows.
     const { refresh_token, access_token } = outcome.value

@@ -15,8 +15,8 @@ export interface LoginTransaction {
   readonly createdAt: number
   /** The name under `providers`, or `default`. */
   readonly provider: string
-  /** `issuerMark` of the server that was asked: the code goes to no other (RFC 9700 §4.4.2). */
-  readonly issuer: string
+  /** `issuerMark` of the server that was asked: the code goes to no other (RFC 9700 §4.4.2). Absent in old ones. */
+  readonly issuer?: string
   /** Where to go afterwards; `undefined` when it is too long for the cookie and waits in the store. */
   readonly returnTo: string | undefined
   /** `max_age` and `acr_values` as sent: what comes back is held against them (OIDC Core §3.1.3.7-12, -13). */
@@ -31,7 +31,7 @@ export interface LoginTransaction {
 interface Details {
   r?: string
   p?: string
-  i: string
+  i?: string
   m?: number
   a?: readonly string[]
   w?: 1
@@ -77,7 +77,8 @@ export function encodeTransaction(transaction: LoginTransaction): Buffer {
   header.writeUInt8(VERSION, 0)
   transaction.seed.copy(header, 1)
   header.writeUIntBE(transaction.createdAt, 1 + SEED_BYTES, 6)
-  const details: Details = { i: transaction.issuer }
+  const details: Details = {}
+  if (transaction.issuer !== undefined) details.i = transaction.issuer
   if (transaction.returnTo !== undefined) details.r = transaction.returnTo
   if (transaction.provider !== 'default') details.p = transaction.provider
   if (transaction.maxAgeSeconds !== undefined) details.m = transaction.maxAgeSeconds
@@ -96,7 +97,7 @@ export function decodeTransaction(plain: Buffer): LoginTransaction | undefined {
     seed: Buffer.from(plain.subarray(1, 1 + SEED_BYTES)),
     createdAt: plain.readUIntBE(1 + SEED_BYTES, 6),
     provider: details.p ?? 'default',
-    issuer: details.i,
+    ...(details.i !== undefined && { issuer: details.i }),
     returnTo: details.r,
     ...(details.m !== undefined && { maxAgeSeconds: details.m }),
     ...(details.a && { acrValues: details.a }),

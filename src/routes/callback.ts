@@ -172,13 +172,14 @@ class Callback {
   async #exchange(state: string, transaction: LoginTransaction): Promise<FastifyReply> {
     const provider = this.#options.providers.get(transaction.provider)
     if (!provider) throw new BffError('login_failed', 'the provider of this login is not configured any more')
-    if (issuerMark(provider.client.issuer) !== transaction.issuer) {
+    const returnTo = await this.#returnToOf(state, transaction)
+    // No turn of the event loop between this and the exchange: a reload may give the provider another issuer in any.
+    if (transaction.issuer !== undefined && transaction.issuer !== issuerMark(provider.client.issuer)) {
       throw new BffError(
         'login_failed',
         'the provider of this login has another issuer now: its code is not sent there',
       )
     }
-    const returnTo = await this.#returnToOf(state, transaction)
     const result = await provider.client.exchangeCode(this.#response, {
       state,
       nonce: nonceOf(transaction),
@@ -270,7 +271,9 @@ class Callback {
   ): Promise<Session | undefined> {
     const asksForMore = transaction.maxAgeSeconds !== undefined || transaction.acrValues !== undefined
     const session = asksForMore ? undefined : await this.#options.manager.peek(earlier.cookieValue)
-    const isSameUser = session?.provider === transaction.provider && session.sub === claims['sub']
+    // A name may have stood for another issuer a moment ago, where the same `sub` is somebody else.
+    const isSameUser =
+      session?.provider === transaction.provider && session.issuer === claims['iss'] && session.sub === claims['sub']
     return session && isSameUser && transaction.createdAt < session.createdAt ? session : undefined
   }
 

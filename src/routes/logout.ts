@@ -20,7 +20,7 @@ const REVOCATION_PATIENCE_MS = 2_000
 
 export interface LogoutOptions {
   readonly manager: Pick<SessionManager, 'end' | 'store'>
-  readonly providers: ReadonlyMap<string, Pick<OidcProvider, 'issuer' | 'revoke' | 'endSessionUrl'>>
+  readonly providers: ReadonlyMap<string, Pick<OidcProvider, 'name' | 'issuer' | 'revoke' | 'endSessionUrl'>>
   /** Whether the provider of this name is told to revoke (`provider.logout.revoke`). */
   readonly revokes: (provider: string) => boolean
   readonly cookies: CookieJar
@@ -87,7 +87,7 @@ async function endSession(
 async function revoke(session: Session, options: LogoutOptions): Promise<void> {
   const provider = providerOf(session, options.providers)
   const { refreshToken } = session.tokens
-  if (!provider || refreshToken === undefined || !options.revokes(session.provider)) return
+  if (!provider || refreshToken === undefined || !options.revokes(provider.name)) return
   const patience = new AbortController()
   const revocation = provider.revoke(refreshToken, 'refresh_token').finally(() => patience.abort())
   await Promise.race([

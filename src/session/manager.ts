@@ -347,19 +347,16 @@ export class SessionManager {
   }
 
   #draft(cookieValue: string, { provider, result, userAgent }: NewLogin): Omit<Session, 'indexed'> {
-    const { tokens, claims, userinfo, dpopKey } = result
+    const { tokens, issuer, claims, userinfo, dpopKey } = result
     const { sub, iss, sid } = claims
-    const configuredIssuer = this.#options.providers.get(provider)?.issuer
-    if (typeof sub !== 'string' || configuredIssuer === undefined) {
-      throw new BffError('login_failed', 'the ID token names nobody, or its provider is not configured')
-    }
+    if (typeof sub !== 'string') throw new BffError('login_failed', 'the ID token names nobody')
     const createdAt = this.#now()
     return {
       ref: sessionRef(cookieValue),
       version: 1,
       provider,
-      issuer: typeof iss === 'string' ? iss : configuredIssuer,
-      configuredIssuer,
+      issuer: typeof iss === 'string' ? iss : issuer,
+      configuredIssuer: issuer,
       sub,
       ...(typeof sid === 'string' && { providerSid: sid }),
       createdAt,

@@ -327,11 +327,13 @@ export class Refresher {
     }
   }
 
-  /** A new issuer that works takes the place of the old one for good; one that was never reached may be a mistake. */
-  #withoutProvider(session: Session): RefreshOutcome {
-    const successor = this.#options.providers.get(session.provider)
-    if (!successor) return { kind: 'misconfigured', reason: 'provider_not_configured' }
-    return { kind: successor.ready === false ? 'misconfigured' : 'refused', reason: 'issuer_changed' }
+  /** A configuration without the session's issuer ends it, once it works; one that was never good may be a mistake. */
+  #withoutProvider({ provider }: Session): RefreshOutcome {
+    const { providers } = this.#options
+    const successor = providers.get(provider)
+    const successors = successor ? [successor] : [...providers.values()]
+    const isInUse = successors.some(({ ready }) => ready !== false)
+    return { kind: isInUse ? 'refused' : 'misconfigured', reason: 'issuer_not_configured' }
   }
 
   async #store(hold: Hold, current: OpenedSession, outcome: Refreshed): Promise<RefreshResult> {

@@ -13,8 +13,8 @@ export interface Session {
   readonly provider: string
   /** The `iss` of the ID token; of a server with many tenants, that of one of them. */
   readonly issuer: string
-  /** The issuer that the provider was configured with at the login: whose tokens these are. */
-  readonly configuredIssuer: string
+  /** The issuer that the provider was configured with at the login: whose tokens these are. Absent in old records. */
+  readonly configuredIssuer?: string
   readonly sub: string
   /** The provider's own session id (`sid` claim), where it gives one. */
   readonly providerSid?: string
@@ -76,15 +76,20 @@ export type EndReason =
   | 'unknown'
 
 /**
- * The provider whose tokens a session holds. `undefined` where its name now stands for another issuer, or for none:
- * a refresh token or an ID token goes to nobody but the server that gave it.
+ * The provider whose tokens a session holds: a refresh token or an ID token goes to nobody but the server that gave it.
+ * That is by the issuer, since a reload may give a name to another one; and a provider may get another name, as the
+ * only one does when a second comes. `undefined` where the issuer is not configured.
  */
 export function providerOf<P extends { readonly issuer: string }>(
-  session: Pick<Session, 'provider' | 'configuredIssuer'>,
+  session: Pick<Session, 'provider' | 'issuer' | 'configuredIssuer'>,
   providers: ReadonlyMap<string, P>,
 ): P | undefined {
-  const provider = providers.get(session.provider)
-  return provider?.issuer === session.configuredIssuer ? provider : undefined
+  const issuer = session.configuredIssuer ?? session.issuer
+  const named = providers.get(session.provider)
+  if (named?.issuer === issuer) return named
+  const [renamed, ...others] = [...providers.values()].filter((one) => one.issuer === issuer)
+  // Of two clients at one server, nothing tells whose the tokens are.
+  return others.length === 0 ? renamed : undefined
 }
 
 /** A session's `ref` by the value of its cookie: what the store is searched by, and what logs show the beginning of. */

@@ -131,7 +131,8 @@ const pick = (model: Model, index: number): ModelSession | undefined =>
 
 async function create(model: Model, real: Real, side: 0 | 1): Promise<void> {
   const family = `family${Math.random().toString(36).slice(2)}`
-  const result = { tokens: real.provider.tokensOf(family), claims: { iss: real.provider.issuer, sub: family } }
+  const { issuer } = real.provider
+  const result = { tokens: real.provider.tokensOf(family), issuer, claims: { iss: issuer, sub: family } }
   const { cookieValue, session } = await real.managers[side].create({ provider: 'default', result })
   const { ref, createdAt } = session
   model.sessions.push({ family, cookieValue, ref, createdAt, lastUsedAt: createdAt, isEnded: false })

@@ -56,7 +56,10 @@ export function manualClock(startAt = 1_800_000_000_000): Clock {
 
 /** A provider that answers as it is told: rotates refresh tokens, counts, and keeps what it was asked. */
 export class ScriptedProvider implements RefreshProvider {
-  readonly issuer = 'https://id.example'
+  /** As configured: a reload may change it. */
+  issuer = 'https://id.example'
+  /** Whether its metadata has been good since. */
+  ready = true
   /** Every refresh token it was sent, in order. */
   readonly asked: string[] = []
   readonly revoked: string[] = []
@@ -100,6 +103,7 @@ export class ScriptedProvider implements RefreshProvider {
   login(changes: { sub?: string; sid?: string; tokens?: Partial<TokenSet> } = {}): LoginResult {
     return {
       tokens: { ...this.issue(), ...changes.tokens },
+      issuer: this.issuer,
       claims: { iss: this.issuer, sub: changes.sub ?? 'alice', ...(changes.sid !== undefined && { sid: changes.sid }) },
     }
   }
@@ -141,10 +145,12 @@ export function managerWorld(
   changes: Partial<Omit<SessionManagerOptions, 'settings' | 'providers' | 'log' | 'audit'>> & {
     settings?: Partial<SessionSettings>
     provider?: ScriptedProvider
+    /** By name; left out, `provider` is the only one. */
+    providers?: ReadonlyMap<string, RefreshProvider>
     clock?: Clock
   } = {},
 ): ManagerWorld {
-  const { settings, provider: givenProvider, clock, ...options } = changes
+  const { settings, provider: givenProvider, providers, clock, ...options } = changes
   const now = clock ?? manualClock()
   const store = options.store ?? new MemoryStore({ now })
   const keyRing = options.keyRing ?? new KeyRing([KeyRing.generateKey()])
@@ -155,7 +161,7 @@ export function managerWorld(
     ...options,
     store,
     keyRing,
-    providers: new Map([['default', provider]]),
+    providers: providers ?? new Map([['default', provider]]),
     settings: sessionSettings(settings),
     log,
     audit: new Audit(log, { hashSubject: true }),

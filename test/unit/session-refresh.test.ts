@@ -328,18 +328,6 @@ describe('what a refusal means', () => {
     expect((await resolve()).tokens.accessToken).toBe('access-2')
   })
 
-  test('a provider that is no longer configured is the operator’s fault, too', async () => {
-    const { store, keyRing, now, cookieValue } = await signedIn()
-    const other = managerWorld({ store, keyRing, clock: now })
-    onTestFinished(() => other.manager.close())
-    const { manager } = other
-    const strange = await manager.create({ provider: 'elsewhere', result: other.provider.login() })
-    now.advance(other.provider.lifetimeMs + 1)
-
-    await expect(manager.resolve(strange.cookieValue, REQUEST)).rejects.toMatchObject({ code: 'provider_unavailable' })
-    await expect(manager.resolve(cookieValue, REQUEST)).resolves.toBeDefined()
-  })
-
   test('a temporary failure keeps the session: the old token while it is valid, then 503, then healed (R3, RF-04)', async () => {
     const { resolve, provider, now, manager, cookieValue } = await signedIn('stale')
     const down: RefreshOutcome = { kind: 'unavailable', reason: 'status 503' }

@@ -1,21 +1,36 @@
 /** What the browser client takes and gives; apart from it, so that the words cost a page nothing. */
 
-/** The body of `GET session`, or the sign that nobody is signed in. Seconds count from when it came. */
-export interface Session {
-  readonly authenticated: boolean
-  /** Claims by the allow-list of the configuration. */
-  readonly user?: Readonly<Record<string, unknown>>
+/** The body of `GET session`. Seconds count from when it came. */
+export type Session = SignedIn | SignedOut
+
+export interface SignedIn {
+  readonly authenticated: true
+  readonly user: User
   /** RFC 3339. */
-  readonly createdAt?: string
+  readonly createdAt: string
   /** The absolute end, RFC 3339. */
-  readonly expiresAt?: string
-  readonly expiresInSeconds?: number
-  readonly idleExpiresInSeconds?: number
-  readonly accessToken?: { readonly expiresInSeconds: number }
+  readonly expiresAt: string
+  readonly expiresInSeconds: number
+  readonly idleExpiresInSeconds: number
+  readonly accessToken: { readonly expiresInSeconds: number }
   /** A link that signs out; only for this session. */
-  readonly logoutUrl?: string
-  /** Where signing in begins, when nobody is signed in. */
-  readonly loginUrl?: string
+  readonly logoutUrl: string
+}
+
+export interface SignedOut {
+  readonly authenticated: false
+  /** Where signing in begins. */
+  readonly loginUrl: string
+  readonly user?: undefined
+}
+
+/** Claims by the allow-list of the configuration, `session.claims`; these are its default. */
+export interface User {
+  readonly sub?: string
+  readonly name?: string
+  readonly email?: string
+  readonly picture?: string
+  readonly [claim: string]: unknown
 }
 
 /** What has happened to the session, in this tab or in another one of this browser. */
@@ -53,18 +68,21 @@ export interface ClientOptions {
   readonly onLoginRequired?: (login: () => Promise<boolean>, code: string) => Promise<boolean>
 }
 
+/** Functions that need no `this`: each can be handed on as it is. */
 export interface Client {
+  /** The last that was heard of the session, without asking; `undefined` until something was. */
+  readonly current: Session | undefined
   /** Asks the gateway; never keeps the session alive. Rejects when it does not answer. */
-  session(): Promise<Session>
+  readonly session: () => Promise<Session>
   /** Calls the listener at every change from now on. Returns what stops it. */
-  onChange(listener: (change: SessionChange) => void): () => void
+  readonly onChange: (listener: (change: SessionChange) => void) => () => void
   /**
    * As the global `fetch`, with `X-CSRF` to our own origin. An answer that asks for a sign-in leads to one, for all
    * calls together, and with a popup the call is then repeated once. What still fails comes back as it is.
    */
-  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
+  readonly fetch: (input: string | URL | Request, init?: RequestInit) => Promise<Response>
   /** Leaves the page, and never resolves; or by a popup resolves whether somebody has signed in. */
-  login(options?: LoginOptions): Promise<boolean>
+  readonly login: (options?: LoginOptions) => Promise<boolean>
   /** Ends the session everywhere and leaves the page; `local`: only here, without leaving. */
-  logout(options?: { readonly local?: boolean }): Promise<void>
+  readonly logout: (options?: { readonly local?: boolean }) => Promise<void>
 }

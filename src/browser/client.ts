@@ -1,7 +1,7 @@
 /** Sidegate's client for browsers: the session, calls that sign in when they must, and tabs in step. */
 import type { Client, ClientOptions, LoginOptions, Session, SessionChange } from './client-types.ts'
 
-export type { Client, ClientOptions, LoginOptions, Session, SessionChange } from './client-types.ts'
+export type * from './client-types.ts'
 
 /** Between tabs: something is new (look for yourselves), news that need no look, and the end of a popup. */
 type Message = { type: 'changed'; mark: string; reason?: string } | SessionChange | { type: 'login' }
@@ -205,7 +205,16 @@ export function createClient(options: ClientOptions = {}): Client {
     if (persisted) void look().then(() => markOf(known) !== mark && location.reload())
   })
 
-  return { session: () => session(), onChange, fetch: call, login, logout }
+  return {
+    get current() {
+      return known
+    },
+    session: () => session(),
+    onChange,
+    fetch: call,
+    login,
+    logout,
+  }
 }
 
 /** Loaded from the gateway as `{basePath}/client.js`, the module knows where it is. */
@@ -216,7 +225,7 @@ function ownBase(): string {
 
 /** What makes it another session to look at. */
 function markOf(session?: Session): string {
-  return JSON.stringify(session && [session.authenticated, session.createdAt, session.user])
+  return JSON.stringify(session && (session.authenticated ? [session.createdAt, session.user] : null))
 }
 
 /** At most one sign-in a minute for each reason; none where that cannot be remembered over a redirect. */

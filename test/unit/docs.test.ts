@@ -94,6 +94,27 @@ test.each(blocksIn('js'))('$name is JavaScript', ({ text }) => {
   expect(() => stripTypeScriptTypes(text)).not.toThrow()
 })
 
+describe('docs/frameworks.md', () => {
+  const page = read('docs/frameworks.md')
+  const shown = new Map(
+    [...page.matchAll(/\]\(examples\/(\S+)\):\n\n```\w+\n([\s\S]*?)^```$/gm)].map(([, file = '', text]) => [
+      file,
+      text,
+    ]),
+  )
+
+  test.each([...shown])('shows %s as it is built and tested', (file, text) => {
+    expect(text).toBe(read(`docs/examples/${file}`))
+  })
+
+  test('leaves nothing of an example out but how it is mounted', () => {
+    const files = readdirSync(join(root, 'docs/examples'), { recursive: true, encoding: 'utf8' })
+    const sources = files.filter((file) => /\.(js|tsx?|vue|svelte)$/.test(file) && !/main\.ts$|\.d\.ts$/.test(file))
+    expect(sources.filter((file) => !shown.has(file))).toEqual([])
+    expect(sources.length).toBeGreaterThan(8)
+  })
+})
+
 const MINIMAL = `
 publicUrl: http://localhost:8080
 provider: { issuer: https://id.example.com, clientId: shop, clientSecretFile: /run/secrets/client }

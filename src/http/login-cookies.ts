@@ -48,6 +48,8 @@ export function openTransactions(
   for (const [id, value] of cookies) {
     const plain = ring.open(purposeOf(id), value)
     const transaction = plain && decodeTransaction(plain)
+    // Of another version of the gateway beside this one, which will finish it (R29).
+    if (plain && !transaction) continue
     // The name is bound by the seal; that the id is this seed's keeps a foreign seed from posing under it.
     const isGood = transaction && transactionId(stateOf(transaction)) === id && !isTooOld(transaction, now)
     if (isGood) held.push({ id, transaction })

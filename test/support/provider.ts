@@ -153,9 +153,14 @@ export class TestProvider implements AsyncDisposable {
     else this.#broken.set(path, status)
   }
 
+  /** How many requests to a path have arrived since the start. */
+  arrivals(path: string): number {
+    return this.#arrivals.get(path) ?? 0
+  }
+
   /** Resolves once `count` requests to a path have arrived since the start, answered or held. */
   async arrived(path: string, count = 1): Promise<void> {
-    if ((this.#arrivals.get(path) ?? 0) >= count) return
+    if (this.arrivals(path) >= count) return
     await new Promise<void>((resolve) => this.#waiters.push({ path, count, resolve }))
   }
 
@@ -182,7 +187,7 @@ export class TestProvider implements AsyncDisposable {
 
   async #intercept(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
     const path = new URL(request.url ?? '/', this.issuer).pathname
-    const arrivals = (this.#arrivals.get(path) ?? 0) + 1
+    const arrivals = this.arrivals(path) + 1
     this.#arrivals.set(path, arrivals)
     for (const waiter of this.#waiters) {
       if (waiter.path === path && waiter.count <= arrivals) waiter.resolve()

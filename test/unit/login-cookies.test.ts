@@ -6,7 +6,7 @@ import {
   sealCurrent,
   sealTransaction,
 } from '../../src/http/login-cookies.ts'
-import { createLoginTransaction, stateOf, transactionId } from '../../src/oidc/login-transaction.ts'
+import { createLoginTransaction, encodeTransaction, stateOf, transactionId } from '../../src/oidc/login-transaction.ts'
 import { KeyRing } from '../../src/session/key-ring.ts'
 
 const now = 1_800_000_000_000
@@ -69,6 +69,16 @@ test('a value under another name, changed, or sealed by a foreign key opens noth
   expect(openTransactions(ring, new Map([[one.id, flipped]]), now).held).toEqual([])
   expect(openTransactions(foreign, new Map([[one.id, one.sealed]]), now).held).toEqual([])
   expect(openTransactions(ring, new Map([[one.id, one.sealed]]), now).held).toHaveLength(1)
+})
+
+test('a transaction of another version of the gateway is none here, and stays for the instance that began it (R29)', () => {
+  const { id, transaction } = begun(now)
+  const newer = encodeTransaction(transaction)
+  newer.writeUInt8(2, 0)
+
+  const opened = openTransactions(ring, new Map([[id, ring.seal(`transaction ${id}`, newer)]]), now)
+
+  expect(opened).toEqual({ held: [], stale: [] })
 })
 
 test('the current cookie gives its login back, and a transaction is no current cookie', () => {

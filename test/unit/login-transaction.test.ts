@@ -40,7 +40,7 @@ test('the same transaction gives the same values after a journey through its coo
         isPopup: fc.constant(true as const),
         isSilent: fc.constant(true as const),
       },
-      { requiredKeys: ['createdAt', 'provider', 'issuer', 'returnTo'] },
+      { requiredKeys: ['createdAt', 'provider', 'returnTo'] },
     )
     .map((details) => createLoginTransaction(details))
 

@@ -22,7 +22,7 @@ async function signedIn() {
 }
 
 describe('the name of the provider stands for another issuer', () => {
-  test('a refresh token goes there not even once: the session goes on while its token is good, and then ends', async () => {
+  test('a refresh token goes there not even once: the session goes on while its token is good, and then ends (CB-05)', async () => {
     const { now, provider, resolve, log } = await signedIn()
     provider.issuer = ELSEWHERE
     now.advance(280_000) // within the margin
@@ -61,7 +61,7 @@ describe('the name of the provider stands for another issuer', () => {
     expect(provider.asked).toEqual(['refresh-1'])
   })
 
-  test('tokens that arrive for a session which has ended are revoked at their own server or nowhere (R13)', async () => {
+  test('tokens that arrive for a session which has ended are revoked at their own server or nowhere (CB-05, R13)', async () => {
     const { now, provider, resolve, manager, cookieValue } = await signedIn()
     provider.script.push(async () => {
       await manager.end(cookieValue, 'logout')
@@ -74,7 +74,7 @@ describe('the name of the provider stands for another issuer', () => {
     expect(provider.revoked).toEqual([])
   })
 
-  test('a token for a route is not asked for there', async () => {
+  test('a token for a route is not asked for there (CB-05)', async () => {
     const asked: unknown[] = []
     const { manager, cookieValue, provider, session } = await signedIn()
     const routeToken = async (rule: unknown): Promise<RouteTokenOutcome> => {

@@ -2,68 +2,23 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { parse, parseAllDocuments } from 'yaml'
+import { parse } from 'yaml'
 import { parseDockerfile, valuesOf } from '../support/dockerfile.ts'
+import { gatewayOf, oneOf, parseManifests } from '../support/manifests.ts'
 import { loadMounted } from '../support/mounted-config.ts'
 
 const root = new URL('../..', import.meta.url).pathname
 const read = (path: string) => readFileSync(join(root, 'deploy', path), 'utf8')
 
-interface Probe {
-  httpGet: { path: string; port: string }
-}
-interface Container {
-  name: string
-  restartPolicy?: string
-  ports?: { name: string; containerPort: number }[]
-  startupProbe?: Probe
-  readinessProbe?: Probe
-  livenessProbe?: Probe
-  lifecycle?: { preStop: { sleep: { seconds: number } } }
-  securityContext?: Record<string, unknown>
-  volumeMounts?: { name: string; mountPath: string; readOnly: boolean }[]
-}
-interface Manifest {
-  kind: string
-  metadata: { name: string }
-  data?: Record<string, string>
-  spec: {
-    selector?: { matchLabels?: Record<string, string> }
-    ports?: { targetPort: string }[]
-    minReplicas?: number
-    minAvailable?: number
-    scaleTargetRef?: { kind: string; name: string }
-    podSelector?: { matchLabels: Record<string, string> }
-    policyTypes?: string[]
-    template: {
-      metadata: { labels: Record<string, string> }
-      spec: {
-        terminationGracePeriodSeconds: number
-        securityContext: Record<string, unknown>
-        containers: Container[]
-        initContainers?: Container[]
-        volumes: { name: string; configMap?: { name: string }; secret?: { secretName: string } }[]
-      }
-    }
-  }
-}
-
-function manifests(file: string): Manifest[] {
-  const documents = parseAllDocuments(read(`kubernetes/${file}`))
-  // Our own files; what is read of them is asserted below.
-  return documents.map((document) => {
-    expect(document.errors).toEqual([])
-    return document.toJS() as Manifest
-  })
-}
+const manifests = (file: string) => parseManifests(read(`kubernetes/${file}`))
 
 const seconds = (ms: number) => ms / 1_000
 
 describe.each(['sidecar.yaml', 'native-sidecar.yaml', 'standalone.yaml'])('deploy/kubernetes/%s', (file) => {
   const all = manifests(file)
-  const of = (kind: string) => all.find((manifest) => manifest.kind === kind)!
+  const of = (kind: string) => oneOf(all, kind)
   const pod = of('Deployment').spec.template.spec
-  const gateway = [...(pod.initContainers ?? []), ...pod.containers].find(({ name }) => name === 'sidegate')!
+  const gateway = gatewayOf(pod)
   const configText = of('ConfigMap').data!['sidegate.yaml']!
 
   test('has a configuration without a mistake or a warning', () => {
@@ -132,15 +87,14 @@ describe.each(['sidecar.yaml', 'native-sidecar.yaml', 'standalone.yaml'])('deplo
 })
 
 test('the native sidecar is one: an init container that is always restarted', () => {
-  const [gateway] = manifests('native-sidecar.yaml').find(({ kind }) => kind === 'Deployment')!.spec.template.spec
-    .initContainers!
+  const { initContainers } = oneOf(manifests('native-sidecar.yaml'), 'Deployment').spec.template.spec
 
-  expect(gateway).toMatchObject({ name: 'sidegate', restartPolicy: 'Always' })
+  expect(initContainers?.[0]).toMatchObject({ name: 'sidegate', restartPolicy: 'Always' })
 })
 
 test('the standalone gateway scales, keeps one instance through maintenance, and has its network closed', () => {
   const all = manifests('standalone.yaml')
-  const of = (kind: string) => all.find((manifest) => manifest.kind === kind)!.spec
+  const of = (kind: string) => oneOf(all, kind).spec
   const { labels } = of('Deployment').template.metadata
 
   expect(of('HorizontalPodAutoscaler')).toMatchObject({

@@ -1,23 +1,15 @@
 /** What the documents say of the code is held against the code. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { BffError, failureCodes } from '../../src/errors.ts'
 import { Metrics } from '../../src/telemetry/metrics.ts'
+import { blocks, blocksIn, pages } from '../support/documents.ts'
 import { loadMounted } from '../support/mounted-config.ts'
 
 const root = new URL('../..', import.meta.url).pathname
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
-const pages = [
-  ...readdirSync(root).filter((file) => file.endsWith('.md')),
-  ...['docs', 'deploy', 'bench'].flatMap((folder) =>
-    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-      .filter((file) => file.endsWith('.md'))
-      .map((file) => join(folder, file)),
-  ),
-]
-
 /** The text of each `## heading`. */
 function sectionsOf(markdown: string): Map<string, string> {
   const parts = markdown.split(/^## /m).slice(1)
@@ -69,29 +61,35 @@ describe.each(pages)('%s', (page) => {
   })
 })
 
-/** Each fenced block: its language and its text. */
-const blocks = pages.flatMap((page) =>
-  [...read(page).matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = ''], index) => ({
-    name: `${page}, block ${index + 1}`,
-    language,
-    text,
-  })),
-)
-const blocksIn = (language: string) => blocks.filter((block) => block.language === language)
+describe('the blocks of code in the documents', () => {
+  const unmarked = (language: string) =>
+    blocks.filter((block) => block.language === language && block.mark === undefined)
 
-test.each(blocksIn('yaml'))('$name is a configuration without a mistake', ({ text }) => {
-  // A part stands for a whole with what it leaves out.
-  const whole = text.includes('publicUrl:') ? text : `${MINIMAL}${text}`
+  test.each(unmarked('yaml'))('$name is a configuration without a mistake', ({ text }) => {
+    // A part stands for a whole with what it leaves out.
+    const whole = text.includes('publicUrl:') ? text : `${MINIMAL}${text}`
 
-  expect(loadMounted(whole).warnings).toEqual([])
-})
+    expect(loadMounted(whole).warnings).toEqual([])
+  })
 
-test.each(blocksIn('json'))('$name is JSON', ({ text }) => {
-  expect(() => JSON.parse(text) as unknown).not.toThrow()
-})
+  test.each(unmarked('json'))('$name is JSON', ({ text }) => {
+    expect(() => JSON.parse(text) as unknown).not.toThrow()
+  })
 
-test.each(blocksIn('js'))('$name is JavaScript', ({ text }) => {
-  expect(() => stripTypeScriptTypes(text)).not.toThrow()
+  test.each(blocks.filter(({ language }) => ['js', 'ts'].includes(language)))('$name is JavaScript', ({ text }) => {
+    expect(() => stripTypeScriptTypes(text.replace(/^@Injectable.*$/m, ''))).not.toThrow()
+  })
+
+  test('an unmarked block, an unknown language and a fence within a list are seen', () => {
+    const text =
+      'x\n\n```sh\nls\n```\n\n<!-- not run: it is a sample -->\n\n```text\na\n```\n\n- y\n\n  ```js\n  1\n  ```\n'
+
+    expect(blocksIn('x.md', text).map(({ language, mark }) => [language, mark])).toEqual([
+      ['sh', undefined],
+      ['text', 'not run: it is a sample'],
+      ['js', undefined],
+    ])
+  })
 })
 
 describe('docs/frameworks.md', () => {

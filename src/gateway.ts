@@ -239,6 +239,8 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
     }
     const judged = await judge.judge(request.raw, isHandshake(request.raw) ? 'websocket' : 'request')
     request.judged = judged
+    // An absolute form (RFC 9112 §3.2.2) has been judged; what stands behind reads paths.
+    if (!request.raw.url?.startsWith('/')) request.raw.url = judged.path.path + judged.path.query
     if (judged.verdict === 'preflight') {
       return reply
         .code(204)

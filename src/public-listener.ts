@@ -55,6 +55,10 @@ export class PublicListener {
         this.#current?.takeRequest(event, raw, response)
       })
     }
+    // Node would answer 417 by itself; the judge refuses it as what it is, and it is logged and counted.
+    this.#server.on('checkExpectation', (raw: IncomingMessage, response: ServerResponse) => {
+      this.#current?.takeRequest('request', raw, response)
+    })
     this.#server.on('upgrade', (raw: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.#current?.takeUpgrade(raw, socket, head)
     })

@@ -59,6 +59,14 @@ export const sessionRemovals: readonly GuardRemoval[] = [
   },
   {
     id: 'SC-05',
+    without: 'takes a cookie for ours that a sibling host has set behind a no-break space',
+    file: 'src/http/cookies.ts',
+    text: 'yield [trimmed(piece.slice(0, at)), trimmed(piece.slice(at + 1))]',
+    replacement: 'yield [piece.slice(0, at).trim(), trimmed(piece.slice(at + 1))]',
+    tests: [COOKIES],
+  },
+  {
+    id: 'SC-05',
     without: 'looks up whatever the cookie holds',
     file: 'src/http/cookies.ts',
     text: "return values.length === 1 && SESSION_VALUE.test(values[0] ?? '') ? values[0] : undefined",

@@ -105,7 +105,7 @@ export class CookieJar {
   carriesOwnCookie(raw: CarriesCookies): boolean {
     const { cookie } = raw.headers
     if (cookie === undefined || !this.#mayBeOurs.test(cookie)) return false
-    return cookie.split(';').some((piece) => this.#holdsOwnName(piece.trim()))
+    return cookie.split(';').some((piece) => this.#holdsOwnName(piece))
   }
 
   /** The public handle of the session with this cookie value: base64url of SHA-256. */
@@ -167,7 +167,7 @@ export class CookieJar {
     if (!this.#mayBeOurs.test(header)) return header
     const kept = header
       .split(';')
-      .map((piece) => piece.trim())
+      .map(trimmed)
       .filter((piece) => piece !== '' && !this.#holdsOwnName(piece))
     return kept.length > 0 ? kept.join('; ') : undefined
   }
@@ -199,7 +199,7 @@ function* pairsOf(header: string | undefined): Generator<[name: string, value: s
   if (header === undefined) return
   for (const piece of header.split(';')) {
     const at = piece.indexOf('=')
-    if (at > 0) yield [piece.slice(0, at).trim(), piece.slice(at + 1).trim()]
+    if (at > 0) yield [trimmed(piece.slice(0, at)), trimmed(piece.slice(at + 1))]
   }
 }
 
@@ -209,6 +209,22 @@ function valuesOf(header: string | undefined, wanted: string): string[] {
   const values: string[] = []
   for (const [name, value] of pairsOf(header)) if (name === wanted) values.push(value)
   return values
+}
+
+/**
+ * Without the spaces and tabs around it, and nothing else: `trim` takes a no-break space, too, and a sibling host may
+ * set a cookie that has our name behind one, since no browser sees our prefix there.
+ */
+function trimmed(text: string): string {
+  let from = 0
+  let to = text.length
+  while (from < to && isBlank(text.charCodeAt(from))) from += 1
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to -= 1
+  return text.slice(from, to)
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09
 }
 
 /** One spelling for all: letters, and what PHP and others turn into an underscore. */

@@ -21,9 +21,10 @@ const CLOSES = { headers: { connection: 'close' } }
 const AUTHORITY = /^(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9._])?|\[([0-9A-Fa-f:.]{2,45})\])(?::(\d{1,5}))?$/
 
 /**
- * A well-formed request line, where lines are watched; exactly one well-formed Host (RFC 9112 §3.2; Node keeps the first of several), version 1.1 or 1.0 (Node takes
- * HTTP/0.9 and HTTP/2.0 lines), and a Transfer-Encoding only as `chunked` alone, once, in HTTP/1.1 and without a
- * Content-Length (§6.1). The rest of the framing is llhttp's work.
+ * A well-formed request line, where lines are watched; exactly one well-formed Host (RFC 9112 §3.2; Node keeps the
+ * first of several), version 1.1 or 1.0 (Node takes HTTP/0.9 and HTTP/2.0 lines), and a Transfer-Encoding only as
+ * `chunked` alone, once, in HTTP/1.1 and without a Content-Length (§6.1). No expectation but the one that there is
+ * (RFC 9110 §10.1.1): a proxy may not hand on one that it does not know. The rest of the framing is llhttp's work.
  *
  * @throws BffError `invalid_request`, `headers_too_large`
  */
@@ -46,6 +47,8 @@ export function checkFraming(raw: RawRequest): void {
     if (name.length === 4 && name.toLowerCase() === 'host') {
       hosts += 1
       host = fields[at + 1]
+    } else if (name.length === 6 && name.toLowerCase() === 'expect') {
+      if (fields[at + 1]?.toLowerCase() !== '100-continue') throw invalid('it expects what no server knows')
     } else if (name.length === 14 && name.toLowerCase() === 'content-length') {
       lengths += 1
     } else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {

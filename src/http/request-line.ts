@@ -1,6 +1,7 @@
 /**
  * Looks at request lines as they were sent. Node's parser reads over doubled spaces (RFC 9112 §3 allows one between
- * the parts), and what another server in the chain makes of such a line need not be what we make of it.
+ * the parts) and takes RTSP and ICE for HTTP, and what another server in the chain makes of such a line need not be
+ * what we make of it.
  *
  * Node shows the line to nobody, so the bytes are looked at on their way into the parser: the first line of each
  * message that begins a packet. What is pipelined behind another request in one packet is not seen.
@@ -12,8 +13,11 @@ import { Server as TlsServer } from 'node:tls'
 const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
 const PROPER = /^[A-Z-]+ \S+ HTTP\/\d\.\d\r?$/
-/** What is meant as a request line. The rest of a head whose begin was pipelined is not taken for one. */
-const MEANT = /^[A-Z-]+ .*HTTP\/\d\.\d\s*$/
+/**
+ * What is meant as a request line, and what Node's parser also takes for one. The rest of a head whose begin was
+ * pipelined is not taken for one.
+ */
+const MEANT = /^[A-Z-]+ .*(?:HTTP|RTSP|ICE)\/\d\.\d\s*$/
 /** The parser gives up long before. */
 const LONGEST_LINE = 65_536
 

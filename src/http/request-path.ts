@@ -12,7 +12,10 @@ export interface RequestPath {
   readonly path: string
   /** `''`, or `?…` byte for byte. */
   readonly query: string
-  /** The path as others may read it: percent-decoded (also repeatedly), without `;parameters`, with slashes merged. */
+  /**
+   * The path as others may read it: percent-decoded (also repeatedly), without `;parameters`, cut at a decoded `?`, with
+   * slashes merged, with characters that look like a slash taken for one, without dots and spaces behind a name.
+   */
   readonly readings: readonly string[]
 }
 
@@ -24,8 +27,10 @@ const DEEPEST_ENCODING = 3
 const TARGET = /^[!"$-~]+$/
 const ABSOLUTE_FORM = /^(https?):\/\/([^/?]*)(.*)$/i
 /** What makes a path readable in more than one way. */
-const AMBIGUOUS = /[%;]|\/[/.]/
+const AMBIGUOUS = /[%;]|\/[/.]|\.(?:\/|$)/
 const ENCODED_ASCII = /%([0-7][0-9a-f])/gi
+/** What is left of these by a compatibility normalisation, or by Windows' conversion to its own character sets. */
+const SLASH_LOOK_ALIKES = /[\u2044\u2215\u2216\u29f8\u29f9]/g
 const NO_READINGS: readonly string[] = []
 
 /**
@@ -66,12 +71,18 @@ function readingsOf(path: string): string[] {
   const readings = new Set<string>()
   let text = path
   for (let depth = 0; ; depth += 1) {
-    if (text.split(/[/\\]/).some(isDotSegment)) throw invalid('holds a dot segment')
+    const slashed = withPlainSlashes(text)
+    if (slashed.split('/').some(isDotSegment)) throw invalid('holds a dot segment')
     // What follows two slashes is an authority to a URL parser.
-    if (/^\/[/\\]/.test(text)) throw invalid('begins with two slashes')
-    for (const reading of spellings(text)) readings.add(reading)
+    if (slashed.startsWith('//')) throw invalid('begins with two slashes')
+    if (text !== slashed) readings.add(text.replaceAll('\\', '/'))
+    const all = spellings(slashed)
+    for (const reading of all) readings.add(reading)
     const decoded = depth === 0 ? decode(text) : text.replace(ENCODED_ASCII, fromHex)
-    if (decoded === text) break
+    if (decoded === text) {
+      for (const reading of all) readings.add(reading.split('/').map(withoutTail).join('/'))
+      break
+    }
     if (depth === DEEPEST_ENCODING) throw invalid('is percent-encoded over and over')
     text = decoded
   }
@@ -79,11 +90,26 @@ function readingsOf(path: string): string[] {
   return [...readings]
 }
 
-/** Of one decoding: as it is, without path parameters (RFC 3986 §3.3), and both with empty segments left out. */
+/** Everything that some server takes for a slash as one. */
+function withPlainSlashes(text: string): string {
+  return text.normalize('NFKC').replace(SLASH_LOOK_ALIKES, '/').replaceAll('\\', '/')
+}
+
+/**
+ * Of one decoding: as it is; without path parameters (RFC 3986 §3.3); up to where the query begins for a server that
+ * decodes before it looks for one; each also with empty segments left out.
+ */
 function spellings(text: string): string[] {
-  const slashed = text.replaceAll('\\', '/')
-  const bare = slashed.replace(/;[^/]*/g, '')
-  return [slashed, bare, slashed.replace(/\/{2,}/g, '/'), bare.replace(/\/{2,}/g, '/')]
+  const bare = text.replace(/;[^/]*/g, '')
+  const cut = /^[^?#]*/.exec(text)?.[0] ?? ''
+  return [text, bare, cut].flatMap((one) => [one, one.replace(/\/{2,}/g, '/')])
+}
+
+/** Windows drops dots and spaces at the end of the name of a file, which nobody decodes any more. */
+function withoutTail(name: string): string {
+  let end = name.length
+  while (end > 0 && (name[end - 1] === '.' || name[end - 1] === ' ')) end -= 1
+  return name.slice(0, end)
 }
 
 /** The one decoding that the standard knows; overlong and other broken UTF-8 fails with it (RFC 3629 §3). */
@@ -103,11 +129,8 @@ function fromHex(_: string, hex: string): string {
   return String.fromCharCode(Number.parseInt(hex, 16))
 }
 
-/**
- * `.` and `..`, also with parameters (`..;x`, Tomcat), with spaces that Windows drops, or in characters that a
- * compatibility normalisation turns into dots (U+2024, U+FF0E).
- */
+/** `.` and `..`, also with parameters (`..;x`, Tomcat), before a decoded `?`, and with spaces that Windows drops. */
 function isDotSegment(segment: string): boolean {
-  const name = (segment.split(';', 1)[0] ?? '').normalize('NFKC').trim()
+  const name = (segment.split(/[;?#]/, 1)[0] ?? '').replaceAll(/\s+/g, '')
   return name === '.' || name === '..'
 }

@@ -2,10 +2,10 @@
 
 /**
  * The name under which a careless server may look for it: CGI and many frameworks write `X-User`, `x_user`, `X.User`
- * and `HTTP_X_USER` into the same variable.
+ * and `HTTP_X_USER` into the same variable, some (lighttpd) any other character, too.
  */
 export function foldName(name: string): string {
-  const folded = name.toLowerCase().replace(/[_.]/g, '-')
+  const folded = name.toLowerCase().replace(/[^a-z0-9]/g, '-')
   return folded.startsWith('http-') ? folded.slice(5) : folded
 }
 
@@ -31,30 +31,52 @@ const HOP_BY_HOP = [
 /** Fields by which other gateways tell an upstream who is there, or where the request goes: nobody else may set them. */
 const IDENTITY = [
   'authorization',
+  'client-ip',
   'dpop',
   'forwarded',
+  'forwarded-for',
+  'iv-creds',
+  'iv-groups',
+  'iv-user',
+  'remote-addr',
   'remote-user',
   'remote-groups',
   'remote-email',
   'remote-name',
+  'sm-user',
   'true-client-ip',
   'cf-connecting-ip',
+  'cf-connecting-ipv6',
   'fastly-client-ip',
+  'fly-client-ip',
   'x-access-token',
-  'x-authenticated-user',
+  'x-apigateway-api-userinfo',
+  'x-arr-clientcert',
+  'x-azure-clientip',
   'x-client-ip',
   'x-cluster-client-ip',
   'x-email',
+  'x-endpoint-api-userinfo',
+  'x-envoy-external-address',
+  'x-envoy-original-path',
+  'x-forwarded',
   'x-groups',
+  'x-host',
+  'x-http-host-override',
   'x-http-method',
   'x-http-method-override',
   'x-id-token',
+  'x-jwt-assertion',
   'x-method-override',
+  'x-original-forwarded-for',
   'x-original-host',
   'x-original-method',
   'x-original-uri',
   'x-original-url',
+  'x-originating-ip',
   'x-real-ip',
+  'x-remote-addr',
+  'x-remote-ip',
   'x-remote-user',
   'x-remote-groups',
   'x-rewrite-url',
@@ -64,12 +86,19 @@ const IDENTITY = [
 ]
 const IDENTITY_PREFIXES = [
   'cf-access-',
+  // RFC 9440: whoever ends TLS must let nobody else write these.
+  'client-cert',
   'oidc-',
   'ssl-client-',
+  'tailscale-user-',
+  'x-amzn-mtls-',
   'x-amzn-oidc-',
   'x-auth-request-',
+  'x-authenticated-',
   'x-authentik-',
   'x-client-cert',
+  'x-consumer-',
+  'x-credential-',
   'x-forwarded-',
   'x-goog-authenticated-user-',
   'x-goog-iap-',
@@ -78,6 +107,7 @@ const IDENTITY_PREFIXES = [
   'x-pomerium-',
   'x-ssl-',
   'x-token-',
+  'x-vouch-',
 ]
 
 const OWN = new Set([...HOP_BY_HOP, ...IDENTITY])

@@ -100,7 +100,7 @@ export class ResponseHeaders {
    */
   publicLocation(location: string): string | undefined {
     const { upstreamOrigin, basePath } = this.#options
-    const isPath = location.startsWith('/') && !/^\/[/\\]/.test(location)
+    const isPath = location.startsWith('/') && !namesAuthority(location)
     if (!isPath && !/^(?:[a-z][a-z0-9+.-]*:|[/\\]{2})/i.test(location)) return location
     const url = URL.parse(location, upstreamOrigin)
     if (!url) return undefined
@@ -110,14 +110,25 @@ export class ResponseHeaders {
     // An application that knows where it is mounted has said the public path already.
     const isPublicAlready = isPath && (this.#route.covers(path) || path.startsWith(`${basePath}/`))
     const mapped = isPublicAlready ? path : this.#route.publicPath(path)
-    if (mapped === undefined || mapped.startsWith('//')) return isPath ? location : undefined
+    if (mapped === undefined || namesAuthority(mapped)) return isPath ? location : undefined
     return mapped + rest
   }
 }
 
+/** Whether a URL parser finds a host in it: it takes a backslash for a slash and drops tabs. */
+function namesAuthority(path: string): boolean {
+  return /^\/\t*[/\\]/.test(path)
+}
+
 /** Whether a field holds nothing but challenges of token schemes. */
 function opensNoWindow(challenges: string): boolean {
-  const bare = challenges.replace(/"(?:[^"\\]|\\.)*"/g, '""')
+  let isClosed = true
+  // Never fails, so that no upstream makes it try again at each of thousands of quotes.
+  const bare = challenges.replace(/"(?:[^"\\]|\\.?)*("?)/gs, (_, end: string) => {
+    isClosed &&= end !== ''
+    return '""'
+  })
+  if (!isClosed) return false
   const schemes = bare.match(/(?:^|,)[ \t]*[A-Za-z0-9-]+(?=[ \t]+[A-Za-z0-9]|[ \t]*(?:,|$))/g) ?? []
   return schemes.length > 0 && schemes.every((scheme) => /(?:Bearer|DPoP)$/i.test(scheme))
 }
@@ -149,8 +160,8 @@ export function valuesOf(raw: readonly Buffer[], wanted: string): string[] {
 function privateCacheControl(value: string | undefined): string {
   if (value === undefined) return 'private'
   if (value === 'no-store') return value
-  const directives = value
-    .split(/,(?=(?:[^"]*"[^"]*")*[^"]*$)/)
+  // Commas in quotes divide nothing. Never fails, as above.
+  const directives = (value.match(/(?:[^",]|"[^"]*"?)+/g) ?? [])
     .map((directive) => directive.trim())
     .filter((directive) => directive !== '' && !/^(?:public|s-maxage(?:\s*=.*)?|private\s*=.*)$/i.test(directive))
   const isPrivate = directives.some((directive) => /^(?:private|no-store)$/i.test(directive))

@@ -6,6 +6,7 @@ import type { RequestPath } from '../http/request-path.ts'
 
 /** What a route without `upstream` can be asked for. */
 const STATIC_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
+const UPPER_CASE = /[A-Z]/
 
 /** One configured route. `path` has no slash at its end, so that `/api/` and `/api` are the same boundary. */
 export class Route {
@@ -18,6 +19,8 @@ export class Route {
   /** The path under which the upstream has what is here under `path`; no slash at its end. */
   readonly upstreamPrefix: string
   readonly #boundary: string
+  readonly #foldedBoundary: string
+  readonly #origin: string | undefined
 
   constructor(config: RouteConfig) {
     this.path = withoutLastSlash(config.path)
@@ -26,11 +29,35 @@ export class Route {
     this.policy = policyOf(config, this.upstream !== undefined)
     this.upstreamPrefix = withoutLastSlash(basePathOf(this.upstream)) + withoutLastSlash(config.rewrite ?? config.path)
     this.#boundary = `${this.path}/`
+    this.#foldedBoundary = this.#boundary.toLowerCase()
+    this.#origin = originOf(this.upstream)
   }
 
   /** Whether a raw path is this route's path or lies below it; `/api` never takes `/apix`. */
   covers(path: string): boolean {
     return path.startsWith(this.#boundary) || path === this.path
+  }
+
+  /** The same for a path in lower case, and whatever the case of this route's. */
+  coversFolded(path: string): boolean {
+    return path.startsWith(this.#foldedBoundary) || path === this.#foldedBoundary.slice(0, -1)
+  }
+
+  /** Whether both lead to one server. */
+  sharesUpstreamWith(other: Route): boolean {
+    return this.#origin !== undefined && this.#origin === other.#origin
+  }
+
+  /**
+   * Refuses a path, in any reading, whose rest begins with a second slash where the upstream gets nothing in front of
+   * it: what follows would be an authority to a URL parser there.
+   *
+   * @throws BffError `invalid_request`
+   */
+  judgeTarget(path: string): void {
+    if (this.upstreamPrefix === '' && this.target(path).startsWith('//')) {
+      throw new BffError('invalid_request', 'what the upstream would get begins with two slashes')
+    }
   }
 
   /** The path that the upstream gets for a path of this route: the prefix exchanged, the rest byte for byte. */
@@ -52,11 +79,18 @@ export class RouteTable {
   readonly routes: readonly Route[]
   readonly #basePath: string
   readonly #byLength: readonly Route[]
+  /** Routes that share their upstream with another one: where case may tell two of them apart, or not. */
+  readonly #sharing: readonly Route[]
+  readonly #hasUpperCase: boolean
 
   constructor(config: Pick<Config, 'basePath' | 'routes'>) {
     this.#basePath = withoutLastSlash(config.basePath)
     this.routes = config.routes.map((route) => new Route(route))
     this.#byLength = this.routes.toSorted((a, b) => b.path.length - a.path.length)
+    this.#sharing = this.#byLength.filter((one) =>
+      this.#byLength.some((other) => other !== one && one.upstream !== undefined && other.sharesUpstreamWith(one)),
+    )
+    this.#hasUpperCase = this.#sharing.some((route) => UPPER_CASE.test(route.path))
   }
 
   /** Whether a raw path belongs to our own endpoints. */
@@ -74,14 +108,32 @@ export class RouteTable {
    */
   match(request: RequestPath): Route | undefined {
     const route = this.#find(request.path)
+    if (route && this.#sharing.length > 0) this.#judgeCase(request.path, route)
     if (request.readings.length > 0) {
+      route?.judgeTarget(request.path)
       for (const reading of request.readings) {
         if (this.#find(reading) !== route || this.ownsPath(reading) !== this.ownsPath(request.path)) {
           throw new BffError('invalid_request', 'the path can be read as that of another route')
         }
+        route?.judgeTarget(reading)
+        if (route && this.#sharing.length > 0) this.#judgeCase(reading, route)
       }
     }
     return route
+  }
+
+  /**
+   * Many frameworks (Express, ASP.NET) take `/api/Admin` for `/api/admin`: where both routes lead to one upstream, and
+   * to what such a server takes for the same place, the other's rules must not be gone round by an upper-case letter.
+   */
+  #judgeCase(path: string, route: Route): void {
+    if (!this.#hasUpperCase && !UPPER_CASE.test(path)) return
+    const folded = path.toLowerCase()
+    const other = this.#sharing.find((one) => one.coversFolded(folded))
+    if (!other || other === route || !other.sharesUpstreamWith(route)) return
+    if (other.target(path).toLowerCase() === route.target(path).toLowerCase()) {
+      throw new BffError('invalid_request', 'the path is another route’s but for upper and lower case')
+    }
   }
 
   #find(path: string): Route | undefined {
@@ -93,6 +145,11 @@ export class RouteTable {
 
 function withoutLastSlash(path: string): string {
   return path.endsWith('/') ? path.slice(0, -1) : path
+}
+
+/** What says whether two upstreams are one server. */
+function originOf(upstream: string | undefined): string | undefined {
+  return upstream === undefined || upstream.startsWith('unix:') ? upstream : new URL(upstream).origin
 }
 
 /** The path of the upstream's URL, under which everything of it lies; a unix socket has none. */

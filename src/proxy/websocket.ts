@@ -85,6 +85,8 @@ export function checkHandshake(raw: IncomingMessage, proxied: ProxiedRoute): voi
   if (raw.method !== 'GET' || raw.httpVersion !== '1.1' || hasBody(raw)) throw refused('it is no GET without a body')
   if (headers['sec-websocket-version'] !== '13') throw refused('its version is not 13')
   if (!KEY.test(headers['sec-websocket-key'] ?? '')) throw refused('its key is not one of 16 bytes')
+  // What Connection names stays here (RFC 9110 §7.6.1); the upstream would get half a handshake.
+  if (/\bsec-websocket-/i.test(headers.connection ?? '')) throw refused('Connection names a part of it')
 }
 
 /**

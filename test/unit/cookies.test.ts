@@ -165,6 +165,9 @@ describe('reading', () => {
     ['a name in capitals', `${SESSION.toUpperCase()}=${SID}`],
     ['a name that is longer', `x${SESSION}=${SID}`],
     ['a nameless cookie that poses as it', `=${SESSION}=${SID}`],
+    ['a no-break space in front, where browsers see no prefix', `\u00a0${SESSION}=${SID}`],
+    ['a no-break space behind the name', `${SESSION}\u00a0=${SID}`],
+    ['a no-break space behind the value', `${SESSION}=${SID}\u00a0`],
     ['two values', `${SESSION}=evil; ${SESSION}=${SID}`],
     ['the same value twice', `${SESSION}=${SID}; ${SESSION}=${SID}`],
   ])('%s is no session (SC-05)', (_, cookie) => {

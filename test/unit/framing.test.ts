@@ -54,6 +54,12 @@ test('no Host, two Hosts and two equal Hosts are refused (PX-10)', () => {
   expect(failure([host, ['X', 'y'], host])).toBe('invalid_request')
 })
 
+test('an expectation that is not 100-continue is refused, whatever its case', () => {
+  expect(failure([host, ['expect', '100-Continue']])).toBeUndefined()
+  expect(failure([host, ['Expect', '200-ok']])).toBe('invalid_request')
+  expect(failure([host, ['Expect', '100-continue, x']])).toBe('invalid_request')
+})
+
 test.each(['0.9', '2.0', '1.2', ''])('HTTP version %s is refused', (version) => {
   expect(failure([host], version)).toBe('invalid_request')
 })

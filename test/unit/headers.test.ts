@@ -404,6 +404,8 @@ describe('what comes back', () => {
     ['S-MaxAge=5 , Public,max-age=1', 'private, max-age=1'],
     ['private="set-cookie", max-age=1', 'private, max-age=1'],
     ['no-cache="a, public", max-age=1', 'private, no-cache="a, public", max-age=1'],
+    ['max-age=1, no-cache="a, public', 'private, max-age=1, no-cache="a, public'],
+    [',, max-age=1,', 'private, max-age=1'],
   ])('Cache-Control %s of a session becomes %s, with Vary: Cookie (PX-15)', (value, expected) => {
     const fields = answered(headersOf(route).down, value === undefined ? [] : [['Cache-Control', value]])
 
@@ -477,6 +479,23 @@ describe('what comes back', () => {
     )
   })
 
+  test.each(['/v1/\\elsewhere.example', '/v1/\t/elsewhere.example', '/v1//elsewhere.example'])(
+    'Location %j is not mapped to an address that names a host',
+    (location) => {
+      const { down } = headersOf({ path: '/', upstream: 'http://orders:3000', rewrite: '/v1' })
+
+      expect(all(answered(down, [['Location', location]]), 'location')).toEqual([location])
+    },
+  )
+
+  test('no answer holds up all others by the length of a field: a thousand with nothing but commas or quotes are read', () => {
+    const { down } = headersOf(route)
+    for (let count = 0; count < 500; count += 1) {
+      answered(down, [['Cache-Control', 'a,'.repeat(8_000)]])
+      answered(down, [['WWW-Authenticate', `Bearer realm="${'\\"'.repeat(7_000)}`]])
+    }
+  })
+
   test.each([
     ['Bearer error="invalid_token", error_description="a, Basic b"', true],
     ['DPoP algs="ES256"', true],
@@ -484,6 +503,9 @@ describe('what comes back', () => {
     ['Bearer realm="x", Basic realm="y"', false],
     ['Negotiate', false],
     ['Digest realm="x", nonce="y"', false],
+    ['Bearer realm="a \\" b"', true],
+    ['Bearer realm="x, Basic realm=y', false],
+    ['Bearer realm="x\\"', false],
   ])('challenge %s passes: %s (PX-13)', (challenge, passes) => {
     expect(all(answered(headersOf(route).down, [['WWW-Authenticate', challenge]]), 'www-authenticate')).toHaveLength(
       passes ? 1 : 0,

@@ -53,6 +53,8 @@ test.each([
   ['two spaces behind the target', 'GET /x  HTTP/1.1'],
   ['many spaces', 'GET    /x    HTTP/1.1'],
   ['two spaces, behind an empty line', '\r\nGET  /x HTTP/1.1'],
+  ['another protocol', 'GET /x RTSP/1.0'],
+  ['yet another one', 'SOURCE /x ICE/1.0'],
 ])('a request line with %s is refused (PX-10)', async (_, line) => {
   const server = await judging()
   expect(await talk(server, [`${line}\r\n${host}`, '/x is'])).toContain('/x is invalid_request')

@@ -42,6 +42,11 @@ test.each([
   ['.. encoded thrice', '/api/%25252e./admin'],
   ['.. in full-width characters', '/api/%EF%BC%8E%EF%BC%8E/admin'],
   ['one character that means two dots', '/api/%E2%80%A5/admin'],
+  ['.. between full-width slashes', '/api/x%EF%BC%8F..%EF%BC%8Fadmin'],
+  ['.. between slashes of arithmetic', '/api/x%E2%88%95..%E2%81%84admin'],
+  ['.. before an encoded question mark', '/api/..%3Fx'],
+  ['.. with a space in between', '/api/.%20./admin'],
+  ['.. with an invisible character behind it', '/api/..%EF%BB%BF/admin'],
   ['.. beside an escape that decodes to nothing at the second look', '/api/%252e%252e/100%25/x'],
 ])('a dot segment is refused in any spelling: %s (PX-02)', (_, target) => {
   expect(failure(target)).toBe('invalid_request')
@@ -108,6 +113,11 @@ test.each([
   ['/api//public///x', '/api/public/x'],
   ['/;/api', '/api'],
   ['/a%5Cb', '/a/b'],
+  ['/api%3Fx', '/api'],
+  ['/api%23x/y', '/api'],
+  ['/api./x', '/api/x'],
+  ['/api%20/x', '/api/x'],
+  ['/api%EF%BC%8Fx', '/api/x'],
 ])('what another server may read is handed on: %s may be %s (PX-02)', (target, reading) => {
   expect(parse(target).readings).toContain(reading)
 })

@@ -57,8 +57,35 @@ describe('which route a path belongs to', () => {
     '/;a/bff/login',
     '/api;v=1/x',
     '/api/public;x/y',
+    '/api/Public/x',
+    '/api/%50ublic/x',
+    '/api/public%3Fx',
+    '/api%23x',
+    '/api/public./x',
+    '/reports//evil.example/x',
+    '/reports/%2Fevil.example/x',
+    '/reports/%5Cevil.example/x',
   ])('%s could be read as another route and is refused (PX-02)', (path) => {
     expect(() => match(shop, path)).toThrow(expect.objectContaining({ code: 'invalid_request' }))
+  })
+
+  test.each(['/api/Private/x', '/REPORTS', '/api/x%2FPublic', '/reports/a//b', '/reports/http://x'])(
+    '%s is odd, and nobody takes it for another route’s',
+    (path) => {
+      expect(match(shop, path)).toBeDefined()
+    },
+  )
+
+  test('a route with capitals is found in lower case, too, where its upstream has another route', () => {
+    const table = tableOf(
+      { path: '/api', upstream: 'http://api:3000' },
+      { path: '/api/Staff', upstream: 'http://api:3000' },
+      { path: '/Api/files', upstream: 'http://files:3000' },
+    )
+
+    expect(() => match(table, '/api/staff/x')).toThrow(expect.objectContaining({ code: 'invalid_request' }))
+    expect(match(table, '/api/Staff/x')?.path).toBe('/api/Staff')
+    expect(match(table, '/api/files/x')?.path).toBe('/api')
   })
 
   test.each(['/api/public/x%2Fy', '/api/a//b', '/api/%7Euser', '/x;/bff', '/files/%C3%A9;v=1'])(

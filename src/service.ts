@@ -119,7 +119,7 @@ export class Service {
     const gateway = await this.#build(this.#config, this.#providers.for(this.#config))
     this.#gateway = gateway
     await this.#listener.use(gateway)
-    this.#management = buildManagement({ metrics: this.#metrics, readiness: this.#readiness })
+    this.#management = buildManagement({ metrics: this.#metrics, readiness: this.#readiness, log: this.#log })
     await this.#management.listen({ host: management.host, port: management.port })
     if (admin) {
       this.#admin = this.#createAdmin()

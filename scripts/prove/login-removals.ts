@@ -168,8 +168,8 @@ export const loginRemovals: readonly GuardRemoval[] = [
     id: 'AR-14',
     without: 'passes on values of any type',
     file: 'src/routes/login-params.ts',
-    text: 'if (!checks[name].test(value)) throw',
-    replacement: "if (!checks[name].test(value) && value === 'never') throw",
+    text: 'if (!loginParamPatterns[name].test(value)) throw',
+    replacement: "if (!loginParamPatterns[name].test(value) && value === 'never') throw",
     tests: ['test/unit/login-params.test.ts'],
   },
   {

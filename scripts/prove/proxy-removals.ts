@@ -260,8 +260,8 @@ export const proxyRemovals: readonly GuardRemoval[] = [
     id: 'PX-14',
     without: 'lets an API ask for what a browser could not',
     file: 'src/routes/login-params.ts',
-    text: 'return allowed.includes(name) && checks[name].test(value)',
-    replacement: 'return allowed.includes(name) || checks[name].test(value)',
+    text: 'return allowed.includes(name) && loginParamPatterns[name].test(value)',
+    replacement: 'return allowed.includes(name) || loginParamPatterns[name].test(value)',
     tests: ['test/unit/step-up.test.ts'],
   },
   {

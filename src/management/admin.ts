@@ -1,11 +1,14 @@
 /** The admin listener: finds and ends sessions, behind a bearer token, with an audit line for each use. */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { fastify, type FastifyInstance } from 'fastify'
+import { fastify, type FastifyInstance, type FastifyReply } from 'fastify'
+import type { z } from 'zod'
 import { BffError } from '../errors.ts'
+import type { AdminSessionsAnswer, EndedAnswer } from '../http/answers.ts'
 import { parseQuery } from '../http/query.ts'
 import type { SessionManager } from '../session/manager.ts'
 import type { SessionSummary } from '../session/session.ts'
 import type { Log } from '../telemetry/log.ts'
+import { answerFrameworkError, registerFailures } from './failures.ts'
 
 interface AdminOptions {
   readonly manager: Pick<SessionManager, 'find' | 'endByRef' | 'endBySubject' | 'endByProviderSession' | 'endAll'>
@@ -23,20 +26,8 @@ type Target =
   | { readonly by: 'all' }
 
 export function buildAdmin(options: AdminOptions): FastifyInstance {
-  const app = fastify({ forceCloseConnections: true })
-  app.setErrorHandler((error, _request, reply) => {
-    const failure =
-      error instanceof BffError ? error : new BffError('internal', 'admin request failed', { cause: error })
-    if (failure.code === 'internal') options.log.error({ err: error }, 'an admin request failed')
-    return reply
-      .code(failure.statusCode)
-      .headers(failure.headers)
-      .type('application/problem+json')
-      .send({ status: failure.statusCode, title: failure.title, code: failure.code })
-  })
-  app.setNotFoundHandler(() => {
-    throw new BffError('not_found')
-  })
+  const app = fastify({ forceCloseConnections: true, frameworkErrors: answerFrameworkError })
+  registerFailures(app, options.log)
   app.addHook('onRequest', async (request) => {
     if (!holdsToken(request.headers.authorization, options.token())) {
       options.log.warn({ event: 'admin.refused', ip: request.ip }, 'an admin request without the right token')
@@ -49,14 +40,14 @@ export function buildAdmin(options: AdminOptions): FastifyInstance {
     if (target.by === 'all') throw new BffError('invalid_request', 'all=true ends sessions; it does not list them')
     const sessions = await options.manager.find(target)
     options.log.info({ event: 'admin.listed', by: target.by, found: sessions.length }, 'sessions listed')
-    return reply.send({ sessions: sessions.map(shown) })
+    return noStore(reply).send({ sessions: sessions.map(shown) } satisfies z.infer<typeof AdminSessionsAnswer>)
   })
 
   app.delete('/sessions', async (request, reply) => {
     const target = readTarget(request.raw.url ?? '', options.issuers)
     const ended = await end(target, options.manager)
     options.log.info({ event: 'admin.ended', by: target.by, ended }, 'sessions ended by an administrator')
-    return reply.send({ ended })
+    return noStore(reply).send({ ended } satisfies z.infer<typeof EndedAnswer>)
   })
   return app
 }
@@ -100,7 +91,9 @@ function readTarget(url: string, issuers: readonly string[]): Target {
   return { by, issuer, value }
 }
 
-function shown(session: SessionSummary & { lastSeenAt?: number }): Record<string, unknown> {
+function shown(
+  session: SessionSummary & { lastSeenAt?: number },
+): z.infer<typeof AdminSessionsAnswer>['sessions'][number] {
   return {
     ref: session.ref.slice(0, 16),
     createdAt: new Date(session.createdAt).toISOString(),
@@ -108,6 +101,11 @@ function shown(session: SessionSummary & { lastSeenAt?: number }): Record<string
     ...(session.lastSeenAt !== undefined && { lastSeenAt: new Date(session.lastSeenAt).toISOString() }),
     ...(session.userAgent !== undefined && { userAgent: session.userAgent }),
   }
+}
+
+/** Who is signed in is nothing for a cache on the way. */
+function noStore(reply: FastifyReply): FastifyReply {
+  return reply.header('cache-control', 'no-store')
 }
 
 /** Compared as hashes: equal lengths, equal time. */

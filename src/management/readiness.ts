@@ -1,6 +1,8 @@
 /** Whether this instance should get traffic: unready until it has worked once, degraded in an outage, draining at the end. */
+import type { z } from 'zod'
+import type { ReadinessAnswer as ReadinessBody } from '../http/answers.ts'
 
-export type ReadinessReason = 'configuration' | 'store' | 'provider' | 'draining'
+type Body = z.infer<typeof ReadinessBody>
 
 interface ReadinessOptions {
   /** Rejects while the store takes no writes. */
@@ -13,11 +15,7 @@ interface ReadinessOptions {
 
 export interface ReadinessAnswer {
   readonly status: 200 | 503
-  readonly body: {
-    readonly status: 'ready' | 'unready'
-    readonly reasons?: readonly ReadinessReason[]
-    readonly degraded?: readonly ReadinessReason[]
-  }
+  readonly body: Body
 }
 
 /**
@@ -44,10 +42,10 @@ export class Readiness {
 
   async answer(): Promise<ReadinessAnswer> {
     const isStoreGood = await this.#probe()
-    const reasons: ReadinessReason[] = []
+    const reasons: NonNullable<Body['reasons']> = []
     if (this.#isDraining) reasons.push('draining')
     if (!isStoreGood && (!this.#storeWasGood || this.#options.requireStore)) reasons.push('store')
-    const degraded: ReadinessReason[] = []
+    const degraded: NonNullable<Body['degraded']> = []
     if (!isStoreGood) degraded.push('store')
     if (!this.#options.isProviderReady()) degraded.push('provider')
     if (reasons.length > 0) return { status: 503, body: { status: 'unready', reasons } }

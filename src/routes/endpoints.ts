@@ -5,7 +5,7 @@ import { endpointPolicy, type Policy } from '../http/policy.ts'
 const read = ['GET', 'HEAD']
 
 /** One line an endpoint: path under `basePath`, policy. A path may have several, each for its own methods. */
-const endpoints: readonly (readonly [path: string, policy: Policy])[] = [
+export const endpoints: readonly (readonly [path: string, policy: Policy])[] = [
   ['/login', endpointPolicy('login', ['GET'], { rateLimit: 'login' })],
   ['/login/done', endpointPolicy('login_done', read)],
   ['/callback', endpointPolicy('callback', ['GET', 'POST'])],

@@ -1,7 +1,9 @@
 /** `session/events`: what happens to the session, as Server-Sent Events (WHATWG HTML §9.2). */
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
+import type { z } from 'zod'
 import { BffError } from '../errors.ts'
+import type { EndedEvent, ExpiringEvent, SessionAnswer } from '../http/answers.ts'
 import type { Judged } from '../http/judge.ts'
 import type { SessionManager } from '../session/manager.ts'
 import type { Session } from '../session/session.ts'
@@ -68,6 +70,14 @@ export function registerEvents(app: FastifyInstance, streams: EventStreams, opti
     })
     new EventStream(session, sessionCookie, reply.raw, streams, options).start()
   })
+}
+
+/** The events by name, and what each carries. */
+interface EventData {
+  readonly session: z.infer<typeof SessionAnswer>
+  readonly refreshed: z.infer<typeof SessionAnswer>
+  readonly expiring: z.infer<typeof ExpiringEvent>
+  readonly ended: z.infer<typeof EndedEvent>
 }
 
 /** One browser's stream, from its first event to its last. It never slides the session. */
@@ -150,7 +160,7 @@ class EventStream {
     }
   }
 
-  #send(event: string, data: object): void {
+  #send<E extends keyof EventData>(event: E, data: EventData[E]): void {
     this.#write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
   }
 

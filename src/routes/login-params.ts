@@ -3,7 +3,8 @@ import { BffError } from '../errors.ts'
 
 const VISIBLE = /^[^\p{Cc}\p{Cs}]{1,256}$/u
 
-const checks = {
+/** Each parameter and what its value may be. */
+export const loginParamPatterns = {
   prompt: /^(none|(login|consent|select_account|create)( (login|consent|select_account|create))*)$/,
   login_hint: VISIBLE,
   acr_values: /^[\x21-\x7e]{1,128}( [\x21-\x7e]{1,128}){0,7}$/,
@@ -11,10 +12,10 @@ const checks = {
   ui_locales: /^[A-Za-z0-9-]{1,35}( [A-Za-z0-9-]{1,35}){0,7}$/,
 } as const satisfies Record<string, RegExp>
 
-export type LoginParam = keyof typeof checks
+export type LoginParam = keyof typeof loginParamPatterns
 
 /** All parameters that a browser can ever set. */
-export const loginParams = Object.keys(checks) as LoginParam[]
+export const loginParams = Object.keys(loginParamPatterns) as LoginParam[]
 
 /**
  * The parameters of a query that go into the authorization request: those that are allowed here.
@@ -29,7 +30,7 @@ export function readLoginParams(
   for (const name of allowed) {
     const value = query.get(name)
     if (value === undefined || value === '') continue
-    if (!checks[name].test(value)) throw new BffError('invalid_request', `${name} is not of its type`)
+    if (!loginParamPatterns[name].test(value)) throw new BffError('invalid_request', `${name} is not of its type`)
     params[name] = value
   }
   return params
@@ -41,5 +42,5 @@ export function takesLoginParam(
   value: string,
   allowed: readonly LoginParam[] = loginParams,
 ): boolean {
-  return allowed.includes(name) && checks[name].test(value)
+  return allowed.includes(name) && loginParamPatterns[name].test(value)
 }

@@ -46,7 +46,8 @@ export interface LoginOptions {
   readonly now: () => number
 }
 
-const RETURN_TO_NAMES = ['returnTo', 'returnUrl', 'redirect', 'rd']
+/** The names under which a return address is taken; the first is ours, the others are those of other gateways. */
+export const RETURN_TO_NAMES = ['returnTo', 'returnUrl', 'redirect', 'rd']
 
 /** What a sign-in was asked to do, already checked. */
 export interface WantedLogin {

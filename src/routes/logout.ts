@@ -2,7 +2,9 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { z } from 'zod'
 import { hasCode } from '../errors.ts'
+import type { LogoutAnswer } from '../http/answers.ts'
 import type { CookieJar } from '../http/cookies.ts'
 import type { Judged } from '../http/judge.ts'
 import type { Pages } from '../http/pages.ts'
@@ -36,7 +38,8 @@ export function registerLogout(app: FastifyInstance, options: LogoutOptions): vo
     const session = await endSession(request, reply, sessionCookie, options)
     if (isLocal) return reply.code(204).send()
     const redirectUrl = await continueUrl(request, session, options)
-    return isNavigation ? reply.redirect(redirectUrl, 303) : reply.send({ redirectUrl })
+    if (isNavigation) return reply.redirect(redirectUrl, 303)
+    return reply.send({ redirectUrl } satisfies z.infer<typeof LogoutAnswer>)
   })
 
   app.get('/logout', async (request, reply) => {

@@ -1,7 +1,9 @@
 /** `session`, `user`, `session/refresh`: what the application may know of its session. Never a token. */
 import { createHmac } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
+import type { z } from 'zod'
 import { BffError } from '../errors.ts'
+import type { Claims, SessionAnswer } from '../http/answers.ts'
 import type { Judged } from '../http/judge.ts'
 import { parseQuery } from '../http/query.ts'
 import { claimOf } from '../session/claims.ts'
@@ -42,7 +44,7 @@ export function describeSession(
   session: Session | null,
   sessionCookie: string | undefined,
   options: SessionRoutesOptions,
-): Record<string, unknown> {
+): z.infer<typeof SessionAnswer> {
   if (!session || sessionCookie === undefined) return { authenticated: false, loginUrl: `${options.basePath}/login` }
   const now = options.now()
   return {
@@ -62,7 +64,7 @@ export function logoutToken(sessionCookie: string): string {
   return createHmac('sha256', sessionCookie).update('logout link').digest('base64url')
 }
 
-function shownClaims(session: Session, names: readonly string[]): Record<string, unknown> {
+function shownClaims(session: Session, names: readonly string[]): z.infer<typeof Claims> {
   const entries = names.map((name) => [name, claimOf(session, name)] as const)
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined))
 }

@@ -1,6 +1,8 @@
 /** `sessions`: the user's own sessions, and the end of any of them. */
 import type { FastifyInstance } from 'fastify'
+import type { z } from 'zod'
 import { BffError } from '../errors.ts'
+import type { EndedAnswer, SessionsAnswer } from '../http/answers.ts'
 import type { Judged } from '../http/judge.ts'
 import { parseQuery } from '../http/query.ts'
 import type { SessionManager } from '../session/manager.ts'
@@ -12,7 +14,7 @@ export interface SessionsRoutesOptions {
 }
 
 export function registerSessions(app: FastifyInstance, options: SessionsRoutesOptions): void {
-  app.get('/sessions', async (request, reply) => {
+  app.get<{ Reply: z.infer<typeof SessionsAnswer> }>('/sessions', async (request, reply) => {
     const session = sessionOf(request.judged)
     const sessions = await options.manager.list(session)
     const shown = sessions
@@ -28,7 +30,7 @@ export function registerSessions(app: FastifyInstance, options: SessionsRoutesOp
     return reply.send({ sessions: shown })
   })
 
-  app.delete('/sessions', async (request, reply) => {
+  app.delete<{ Reply: z.infer<typeof EndedAnswer> }>('/sessions', async (request, reply) => {
     const session = sessionOf(request.judged)
     const { path } = request.judged as Judged // set by the judge on every request
     if (parseQuery(path.query, ['others']).get('others') !== 'true') {
@@ -37,12 +39,15 @@ export function registerSessions(app: FastifyInstance, options: SessionsRoutesOp
     return reply.send({ ended: await endOthers(session, options.manager) })
   })
 
-  app.delete<{ Params: { ref: string } }>('/sessions/:ref', async (request, reply) => {
-    const session = sessionOf(request.judged)
-    const ended = await endNamed(session, request.params.ref, options.manager)
-    if (ended === 0) throw new BffError('not_found', 'the user has no such session')
-    return reply.send({ ended })
-  })
+  app.delete<{ Params: { ref: string }; Reply: z.infer<typeof EndedAnswer> }>(
+    '/sessions/:ref',
+    async (request, reply) => {
+      const session = sessionOf(request.judged)
+      const ended = await endNamed(session, request.params.ref, options.manager)
+      if (ended === 0) throw new BffError('not_found', 'the user has no such session')
+      return reply.send({ ended })
+    },
+  )
 }
 
 type Sessions = Pick<SessionManager, 'list' | 'endByRef'>

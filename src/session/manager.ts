@@ -16,7 +16,7 @@ import { type OpenedSession, SessionReader } from './reader.ts'
 import { Refresher, type RefreshProvider, type RefreshResult } from './refresh.ts'
 import { type ListedSession, SessionRoster, type SessionTarget } from './roster.ts'
 import { RouteTokens } from './route-tokens.ts'
-import { type EndReason, type Session, sessionRef } from './session.ts'
+import { type EndReason, endReasons, type Session, sessionRef } from './session.ts'
 import { SessionIndex } from './session-index.ts'
 import type { DeleteConditions, ReplaceOutcome, SessionStore, StoredSession, StoreEvent } from './store.ts'
 
@@ -536,19 +536,7 @@ export class SessionManager {
   }
 }
 
-const reasons: ReadonlySet<string> = new Set<EndReason>([
-  'logout',
-  'replaced',
-  'idle_timeout',
-  'absolute_timeout',
-  'refresh_rejected',
-  'refresh_lost',
-  'backchannel_logout',
-  'frontchannel_logout',
-  'revoked_by_user',
-  'revoked_by_admin',
-  'session_limit',
-])
+const reasons: ReadonlySet<string> = new Set(endReasons)
 
 /** An instance of another version may have reasons that this one has not. */
 function reasonOf(text: string): EndReason {

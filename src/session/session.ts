@@ -60,20 +60,23 @@ export interface SessionSummary {
 }
 
 /** Why a session ended; a label of metrics, a field of audit lines and of `ended` events. */
-export type EndReason =
-  | 'logout'
-  | 'replaced'
-  | 'idle_timeout'
-  | 'absolute_timeout'
-  | 'refresh_rejected'
-  | 'refresh_lost'
-  | 'backchannel_logout'
-  | 'frontchannel_logout'
-  | 'revoked_by_user'
-  | 'revoked_by_admin'
-  | 'session_limit'
+export const endReasons = [
+  'logout',
+  'replaced',
+  'idle_timeout',
+  'absolute_timeout',
+  'refresh_rejected',
+  'refresh_lost',
+  'backchannel_logout',
+  'frontchannel_logout',
+  'revoked_by_user',
+  'revoked_by_admin',
+  'session_limit',
   /** It is gone, and the event that said why did not arrive here. */
-  | 'unknown'
+  'unknown',
+] as const
+
+export type EndReason = (typeof endReasons)[number]
 
 /**
  * The provider whose tokens a session holds: a refresh token or an ID token goes to nobody but the server that gave it.

@@ -185,11 +185,12 @@ export class CookieJar {
 
   /**
    * A piece is ours when our name is any word of it, not only the first: old parsers begin another cookie at a comma,
-   * a quote or white space, and a nameless cookie comes back from a browser without its `=`.
+   * a quote or white space, of which some know more than others, and a nameless cookie comes back from a browser
+   * without its `=`.
    */
   #holdsOwnName(piece: string): boolean {
     return decoded(piece)
-      .split(/[=,;&\s"'\\]+/)
+      .split(/[=,;&\s\u0080-\u009f"'\\]+/)
       .some((word) => this.isOwnCookieName(word))
   }
 }

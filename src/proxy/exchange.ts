@@ -176,10 +176,16 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
 
   #answer(status: number, raw: readonly Buffer[], resume: () => void): void {
     const fields = this.#route.responseHeaders.build(raw, this.#facts.owner !== null, ownVary(this.#response))
-    this.#writeHead(status, fields)
+    // RFC 9110 §8.6: whoever believed a length here would take it off the next answer.
+    this.#writeHead(status, status === 204 ? withoutLength(fields) : fields)
     this.#resume = resume
     clearTimeout(this.#timer)
     this.#phase = 'answering'
+    // Whole with its head. undici would wait for the length that a 304 may tell, and break off when nothing came.
+    if (status === 204 || status === 304) {
+      this.onComplete()
+      return
+    }
     this.#armIdle()
     if (isEventStream(fields)) this.#becomeStream()
     process.nextTick(flushHead, this)
@@ -406,6 +412,11 @@ function flushHead(exchange: Exchange): void {
 function ownVary(response: ServerResponse): string {
   const vary = response.getHeader('vary')
   return typeof vary === 'string' ? vary : ''
+}
+
+function withoutLength(fields: readonly string[]): string[] {
+  const isLength = (at: number): boolean => fields[at]?.toLowerCase() === 'content-length'
+  return fields.filter((_, at) => !isLength(at - (at % 2)))
 }
 
 function isEventStream(fields: readonly string[]): boolean {

@@ -120,24 +120,22 @@ export function isReservedUpwards(name: string): boolean {
 
 const DROPPED_DOWNWARDS = new Set([
   ...HOP_BY_HOP.filter((name) => name !== 'content-length'),
-  // The gateway alone answers for cross-origin reading of a site that is signed in by cookie (`cors.origins`).
-  'access-control-allow-credentials',
-  'access-control-allow-headers',
-  'access-control-allow-methods',
-  'access-control-allow-origin',
-  'access-control-expose-headers',
-  'access-control-max-age',
   // Would send browsers of the whole origin to an address that only the upstream knows.
   'alt-svc',
   // One API must not sign the user out of the whole site.
   'clear-site-data',
+  // Would have browsers report the addresses of the whole origin, callbacks with their codes among them.
+  'nel',
   'server',
   'sidegate-error',
 ])
 
-/** Whether an upstream's field, in lower case, stays behind; whatever it says. */
+/**
+ * Whether an upstream's field, in lower case, stays behind; whatever it says. The gateway alone answers for
+ * cross-origin reading of a site that is signed in by cookie (`cors.origins`).
+ */
 export function isDroppedDownwards(name: string): boolean {
-  return DROPPED_DOWNWARDS.has(name)
+  return DROPPED_DOWNWARDS.has(name) || name.startsWith('access-control-')
 }
 
 /** Names in a `Connection` field, lower case, without the options that name no field; `undefined` in the common case. */

@@ -35,6 +35,7 @@ export class ResponseHeaders {
    * @throws BffError `upstream_unavailable` when the body has a coding that the gateway cannot hand on
    */
   build(raw: readonly Buffer[], sessionUsed: boolean, ownVary = ''): string[] {
+    let codings = 0
     const fields: string[] = []
     const named = namedByConnection(valueOf(raw, 'connection'))
     let cacheControl: string | undefined
@@ -45,8 +46,8 @@ export class ResponseHeaders {
       const name = text(raw[at])
       const lower = name.toLowerCase()
       const value = text(raw[at + 1])
-      if (lower === 'transfer-encoding' && value.toLowerCase() !== 'chunked') {
-        throw new BffError('upstream_unavailable', 'the answer has a transfer coding other than chunked')
+      if (lower === 'transfer-encoding' && (value.toLowerCase() !== 'chunked' || (codings += 1) > 1)) {
+        throw new BffError('upstream_unavailable', 'the answer has another transfer coding than chunked, once')
       }
       if (isDroppedDownwards(lower) || named?.has(lower)) continue
       if (lower === 'cache-control') {

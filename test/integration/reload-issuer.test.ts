@@ -4,7 +4,7 @@ import type { Config, ProviderConfig } from '../../src/config/schema.ts'
 import type { Tab } from '../support/browser.ts'
 import { freePort } from '../support/free-port.ts'
 import { startProvider, type TestProvider } from '../support/provider.ts'
-import { startWorld, until, type World } from '../support/world.ts'
+import { startWorld, untilReady, type World } from '../support/world.ts'
 
 interface Move {
   readonly world: World
@@ -28,11 +28,6 @@ async function start(): Promise<Move> {
   return { world, next, reload }
 }
 
-/** Until the gateway has read the metadata of what is configured. */
-async function untilReady(world: World): Promise<void> {
-  await until(async () => !(await (await fetch(`${world.gateway.managementUrl}/readyz`)).text()).includes('provider'))
-}
-
 /** All that a server could have heard of the old one's codes and tokens. */
 function heardBy(server: TestProvider): number[] {
   return ['/token', '/token/revocation', '/me', '/session/end'].map((path) => server.arrivals(path))
@@ -48,7 +43,7 @@ test('a code goes to no server but the one that was asked: the login fails with 
   // Neither server says whose its answers are: all that is known is which one was asked.
   callback.searchParams.delete('iss')
   await reload({ issuer: next.issuer, metadata: { authorization_response_iss_parameter_supported: false } })
-  await untilReady(world)
+  await untilReady(world.gateway)
 
   const answer = await tab.navigate(callback, { from: world.provider.issuer })
 
@@ -75,7 +70,7 @@ test('a code that arrives after another change of its provider is traded as ever
 test('tokens that were under way when the issuer changed are not taken for those of the new one (CB-05)', async () => {
   const { world, next, reload } = await start()
   const { tab } = await signedInDuring(world, () => reload({ issuer: next.issuer }))
-  await untilReady(world)
+  await untilReady(world.gateway)
 
   expect((await tab.fetch('/api/orders')).status).toBe(200)
   world.clock.advance(301_000)
@@ -102,7 +97,7 @@ test('a session goes on with its token and then ends; nothing of it reaches the 
   const { world, next, reload } = await start()
   const { browser, tab } = await world.signedIn()
   await reload({ issuer: next.issuer })
-  await untilReady(world)
+  await untilReady(world.gateway)
 
   expect((await tab.fetch('/api/orders')).status).toBe(200)
   world.clock.advance(301_000)
@@ -120,7 +115,7 @@ test('a logout after the change ends the session here, and tells the new server 
   const { world, next, reload } = await start()
   const { tab } = await world.signedIn()
   await reload({ issuer: next.issuer })
-  await untilReady(world)
+  await untilReady(world.gateway)
 
   const redirectUrl = (await tab.fetch('/bff/logout', { method: 'POST' })).member('redirectUrl')
   await tab.navigate(redirectUrl)
@@ -139,7 +134,7 @@ test('an issuer that nobody finds may be a mistake: 503 and no logout, and all i
 
   const during = await tab.fetch('/api/orders')
   await reload({})
-  await untilReady(world)
+  await untilReady(world.gateway)
 
   expect([during.status, during.headers['sidegate-error']]).toEqual([503, 'provider_unavailable'])
   expect(during.headers['retry-after']).toMatch(/^\d+$/)
@@ -158,7 +153,7 @@ test('a second provider comes, and the first one gets a name: its sessions are r
     providers: { staff, partners: { ...staff, issuer: next.issuer } },
   }
   await world.gateway.service.update(changed)
-  await untilReady(world)
+  await untilReady(world.gateway)
   world.clock.advance(301_000)
 
   expect((await tab.fetch('/api/orders')).status).toBe(200)
@@ -182,13 +177,13 @@ test('the same subject at another issuer is somebody else: logins that were begu
   }
   const [first, move] = [await begin(), () => reload({ issuer: next.issuer })]
   await move()
-  await untilReady(world)
+  await untilReady(world.gateway)
   const second = await begin()
   await reload({})
-  await untilReady(world)
+  await untilReady(world.gateway)
   await first.tab.navigate(first.callback, { from: world.provider.issuer })
   await move()
-  await untilReady(world)
+  await untilReady(world.gateway)
 
   await second.tab.navigate(second.callback, { from: next.issuer })
 

@@ -121,6 +121,8 @@ export class ScriptedProvider implements AsyncDisposable {
   refreshesIdTokens = true
   /** A nonce that DPoP proofs must carry. */
   dpopNonce: string | undefined
+  /** Calls of the token endpoint are answered when this has resolved. */
+  tokenGate: Promise<void> | undefined
   /** Which key signs; `rotateKey` moves on. */
   keyIndex = 0
   /** The keys shown at `jwks_uri`; `undefined` shows the one that signs. */
@@ -301,6 +303,7 @@ export class ScriptedProvider implements AsyncDisposable {
       if (waiter.endpoint === endpoint && waiter.count <= this.calls(endpoint)) waiter.resolve()
     }
 
+    if (endpoint === 'token') await this.tokenGate
     const fault = this.faults[endpoint]
     if (fault && fault.kind !== 'lost') {
       this.#misbehave(fault, response)

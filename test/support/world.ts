@@ -195,10 +195,12 @@ async function addInstance(world: World, index: number, tracing?: Tracing): Prom
     adminUrl: addresses.admin,
     forwardAuthUrl: addresses.forwardAuth,
   })
-  await until(async () => {
-    const body = await (await fetch(`${addresses.management}/readyz`)).text()
-    return !body.includes('provider')
-  })
+  await untilReady({ managementUrl: addresses.management })
+}
+
+/** Until a gateway has read the metadata of the providers that it is configured with now. */
+export async function untilReady({ managementUrl }: Pick<Instance, 'managementUrl'>): Promise<void> {
+  await until(async () => !(await (await fetch(`${managementUrl}/readyz`)).text()).includes('provider'))
 }
 
 function baseConfig({ url, issuer, upstream }: { url: string; issuer: string; upstream: string }): ConfigInput {

@@ -9,7 +9,8 @@ type Message = { type: 'changed'; mark: string; reason?: string } | SessionChang
 const HEADERS = { 'X-CSRF': '1' }
 const NEEDS_LOGIN = /^(login_required|session_expired|step_up_required)$/
 const POLL_MS = 60_000
-/** From one sign-in that nobody clicked for to the next: whatever is answered, there is no loop. */
+const MOST_STREAMS = 5
+/** From one sign-in that nobody clicked for to the next, and twice as long each time when they follow at once. */
 const GUARD_MS = 60_000
 /** A page that leaves is gone by then; otherwise the visitor has stayed. */
 const LEAVE_MS = 5_000
@@ -27,35 +28,38 @@ export function createClient(options: ClientOptions = {}): Client {
   let signIns = 0
   let isLeader = false
   let stream: EventSource | undefined
+  /** Streams that were opened in this minute: of those that end at once there are not many. */
+  let opened = 0
   let stop: (() => void) | undefined
 
-  function session(reason?: string): Promise<Session> {
-    loading ??= load(reason).finally(() => (loading = undefined))
+  function session(reason?: string, isEcho?: boolean): Promise<Session> {
+    loading ??= load(reason, isEcho).finally(() => (loading = undefined))
     return loading
   }
 
-  async function load(reason?: string): Promise<Session> {
+  async function load(reason?: string, isEcho?: boolean): Promise<Session> {
     const response = await fetch(`${base}session`, { headers: HEADERS, cache: 'no-store' })
     if (!response.ok) throw new Error(`The session cannot be read: ${response.status}`)
-    return learn((await response.json()) as Session, reason)
+    return learn((await response.json()) as Session, reason, isEcho)
   }
 
   /** For what can wait and may fail. An answer that is on its way may be older than the reason to ask. */
-  async function look(reason?: string): Promise<void> {
+  async function look(reason?: string, isEcho?: boolean): Promise<void> {
     try {
       await loading?.catch(() => {})
-      await session(reason)
+      await session(reason, isEcho)
     } catch {
       // The gateway cannot be reached: nobody has been signed out by that.
     }
   }
 
-  function learn(session: Session, reason?: string): Session {
+  /** What another tab said is not told to it again: where answers differ, two tabs would never be done. */
+  function learn(session: Session, reason?: string, isEcho?: boolean): Session {
     const mark = markOf(session)
     if (mark !== markOf(known)) {
       const hasEnded = known?.authenticated && !session.authenticated
       tell(hasEnded ? { type: 'ended', session, ...(reason && { reason }) } : { type: 'session', session })
-      channel?.postMessage({ type: 'changed', mark, ...(reason && { reason }) } satisfies Message)
+      if (!isEcho) channel?.postMessage({ type: 'changed', mark, ...(reason && { reason }) } satisfies Message)
     }
     known = session
     tend()
@@ -79,7 +83,7 @@ export function createClient(options: ClientOptions = {}): Client {
       for (const end of popups) end(true)
       void look()
     } else if (data.type !== 'changed') tell(data)
-    else if (data.mark !== markOf(known)) void look(data.reason)
+    else if (data.mark !== markOf(known)) void look(data.reason, true)
   })
 
   /** One stream for all tabs of a browser, kept by the tab that holds the lock: HTTP/1.1 has six connections for all. */
@@ -87,7 +91,7 @@ export function createClient(options: ClientOptions = {}): Client {
     if (!isLeader || !known?.authenticated) {
       stream?.close()
       stream = undefined
-    } else if (!stream) {
+    } else if (!stream && opened++ < MOST_STREAMS) {
       const source = (stream = new EventSource(`${base}session/events`))
       const on = (type: string, act: (data: never) => void) =>
         source.addEventListener(type, ({ data }: MessageEvent<string>) => act(JSON.parse(data) as never))
@@ -115,6 +119,7 @@ export function createClient(options: ClientOptions = {}): Client {
     const isVisible = () => document.visibilityState === 'visible'
     document.addEventListener('visibilitychange', () => isVisible() && void look(), { signal })
     const timer = setInterval(() => {
+      opened = 0
       const isServed = stream?.readyState === EventSource.OPEN || (navigator.locks && !isLeader)
       if (!isServed && isVisible() && known?.authenticated) void look()
     }, POLL_MS)
@@ -220,7 +225,7 @@ export function createClient(options: ClientOptions = {}): Client {
 /** Loaded from the gateway as `{basePath}/client.js`, the module knows where it is. */
 function ownBase(): string {
   const { origin, pathname } = new URL(import.meta.url)
-  return origin === location.origin && pathname.endsWith('/client.js') ? pathname.slice(0, -10) : '/bff'
+  return origin === location.origin && pathname.endsWith('/client.js') ? pathname.slice(0, -9) : '/bff'
 }
 
 /** What makes it another session to look at. */
@@ -228,12 +233,14 @@ function markOf(session?: Session): string {
   return JSON.stringify(session && (session.authenticated ? [session.createdAt, session.user] : null))
 }
 
-/** At most one sign-in a minute for each reason; none where that cannot be remembered over a redirect. */
+/** Whether a sign-in may begin by itself for this reason; never where that cannot be remembered over a redirect. */
 function mayStart(code: string): boolean {
   try {
     const key = `sidegate ${code}`
-    if (Math.abs(Date.now() - Number(sessionStorage.getItem(key))) < GUARD_MS) return false
-    sessionStorage.setItem(key, `${Date.now()}`)
+    const [at = 0, waitMs = 0] = (sessionStorage.getItem(key) ?? '').split(' ').map(Number)
+    const sinceMs = Math.abs(Date.now() - at)
+    if (sinceMs < waitMs) return false
+    sessionStorage.setItem(key, `${Date.now()} ${sinceMs < 3 * waitMs ? 2 * waitMs : GUARD_MS}`)
     return true
   } catch {
     return false

@@ -185,6 +185,8 @@ test('signing in, calling and signing out need no third-party cookie', async () 
   const page = await signedIn(there, '/?call')
 
   await page.getByText('The call got 200').waitFor()
+  await page.getByRole('button', { name: 'Sign out here' }).click()
+  await page.getByRole('heading', { name: 'You are signed out' }).waitFor()
 })
 
 test('a silent sign-in changes nothing for who is not known, and signs in who is', async () => {

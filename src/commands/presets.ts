@@ -7,6 +7,8 @@ export interface Preset {
   readonly scopes: readonly string[]
   /** Further lines below `provider`, without indent. */
   readonly provider?: readonly string[]
+  /** Further lines of the route to the API, without indent; without any the user's access token goes there. */
+  readonly route?: readonly string[]
   /** Where and how to register, and what to look out for. */
   readonly notes: readonly string[]
 }
@@ -81,9 +83,13 @@ export const presets: Readonly<Record<string, Preset>> = {
       'logout:',
       '  style: none # Google has no logout for others; the session here ends, and its token is revoked',
     ],
+    route: [
+      'token: none # Google’s access tokens are for Google’s APIs',
+      'identityHeaders: { X-User: sub, X-Email: email } # so that the API knows who it is',
+    ],
     notes: [
       'Google Cloud console > APIs & Services > Credentials > OAuth client ID: Web application.',
-      'Access tokens are opaque and for Google’s APIs only: routes to your own APIs want token: none and identityHeaders.',
+      'Access tokens are opaque and for Google’s APIs only: your own APIs are told by header fields who it is.',
     ],
   },
   zitadel: {

@@ -6,6 +6,8 @@ import { connect as connectTls } from 'node:tls'
 import type { Findings } from './finding.ts'
 
 const PATIENCE_MS = 5_000
+/** Some servers in clear wait for the rest of what they take for a request. */
+const TLS_PATIENCE_MS = 2_500
 const DAY_MS = 86_400_000
 
 export interface TlsSettings {
@@ -15,11 +17,22 @@ export interface TlsSettings {
   readonly serverName?: string | undefined
 }
 
+/** What to do about a certificate, in the words of the one who asks. */
+export interface TlsAdvice {
+  /** Its authority is not known. */
+  readonly authority: string
+  /** The key that takes the name which the certificate carries, where there is one. */
+  readonly serverName?: string
+}
+
+/** The process's own trust, for servers that have no `tls` of their own in the configuration. */
+export const PROCESS_TRUST: TlsAdvice = {
+  authority: 'start the gateway with NODE_EXTRA_CA_CERTS=FILE, a file with the certificate of its authority',
+}
+
 /** Whether the server of this URL can be reached and, with https or rediss, be trusted. */
-export async function reach(url: URL, findings: Findings, caKey: string, tls: TlsSettings = {}): Promise<boolean> {
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
-  const secure = url.protocol === 'https:' || url.protocol === 'rediss:'
-  const port = Number(url.port) || (url.protocol.startsWith('redis') ? 6_379 : secure ? 443 : 80)
+export async function reach(url: URL, findings: Findings, advice: TlsAdvice, tls: TlsSettings = {}): Promise<boolean> {
+  const { host, port, secure } = addressOf(url)
   try {
     await lookup(host)
   } catch {
@@ -47,12 +60,35 @@ export async function reach(url: URL, findings: Findings, caKey: string, tls: Tl
     findings.ok(`${host}:${port} can be reached`)
     return true
   }
-  return checkTls(socket, { host, port, caKey, tls }, findings)
+  return checkTls(socket, { host, port, advice, tls }, findings)
+}
+
+/** Whether TLS comes about at an address that is spoken to in clear; whose certificate it is does not matter here. */
+export async function speaksTls(url: URL): Promise<boolean> {
+  const { host, port } = addressOf(url)
+  const socket = connectTls({ host, port, rejectUnauthorized: false })
+  try {
+    await opened(socket, 'secureConnect')
+    return true
+  } catch {
+    return false // whatever it is, it is no TLS
+  } finally {
+    socket.destroy()
+  }
+}
+
+function addressOf(url: URL): { host: string; port: number; secure: boolean } {
+  const secure = url.protocol === 'https:' || url.protocol === 'rediss:'
+  return {
+    host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: Number(url.port) || (url.protocol.startsWith('redis') ? 6_379 : secure ? 443 : 80),
+    secure,
+  }
 }
 
 async function checkTls(
   socket: Socket,
-  { host, port, caKey, tls }: { host: string; port: number; caKey: string; tls: TlsSettings },
+  { host, port, advice, tls }: { host: string; port: number; advice: TlsAdvice; tls: TlsSettings },
   findings: Findings,
 ): Promise<boolean> {
   const { ca, cert, key } = tls
@@ -69,7 +105,7 @@ async function checkTls(
     validTo = secured.getPeerCertificate().valid_to
   } catch (error) {
     const code = codeOf(error)
-    findings.fail(`${host}:${port}: ${tlsProblem(code)} (${code})`, tlsRemedy(code, caKey))
+    findings.fail(`${host}:${port}: ${tlsProblem(code)} (${code})`, tlsRemedy(code, advice))
     return false
   } finally {
     secured.destroy()
@@ -84,12 +120,15 @@ async function checkTls(
   return true
 }
 
-function opened<S extends Socket>(socket: S, event = 'connect'): Promise<S> {
+function opened<S extends Socket>(socket: S, event: 'connect' | 'secureConnect' = 'connect'): Promise<S> {
   const { promise, resolve, reject } = Promise.withResolvers<S>()
-  const timer = setTimeout(() => {
-    socket.destroy()
-    reject(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' }))
-  }, PATIENCE_MS)
+  const timer = setTimeout(
+    () => {
+      socket.destroy()
+      reject(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' }))
+    },
+    event === 'connect' ? PATIENCE_MS : TLS_PATIENCE_MS,
+  )
   socket.once(event, () => resolve(socket))
   socket.once('error', reject)
   socket.once('close', () => reject(Object.assign(new Error('closed'), { code: 'ECONNRESET' })))
@@ -104,16 +143,20 @@ function tlsProblem(code: string): string {
   if (code === 'CERT_HAS_EXPIRED') return 'the certificate has expired'
   if (code === 'CERT_NOT_YET_VALID') return 'the certificate is not valid yet'
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'the certificate is for another name'
+  if (code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE')
+    return 'the certificate is not signed by an authority that is trusted here, or comes without the intermediate one'
   if (isUntrusted(code)) return 'the certificate is not signed by an authority that is trusted here'
   return 'TLS does not come about'
 }
 
-function tlsRemedy(code: string, caKey: string): string {
+function tlsRemedy(code: string, advice: TlsAdvice): string {
   if (code === 'CERT_HAS_EXPIRED') return 'renew the certificate of the server'
   if (code === 'CERT_NOT_YET_VALID') return 'check the clock of this machine'
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
-    return 'use the name that is in the certificate, or get one for this name'
-  if (isUntrusted(code)) return caKey
+    return `use the name that is in the certificate, or get one for this name${advice.serverName === undefined ? '' : `; or write the one that is in it into ${advice.serverName}`}`
+  if (code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE')
+    return `${advice.authority}; with a public authority, let the server send the whole chain (often fullchain.pem)`
+  if (isUntrusted(code)) return advice.authority
   return 'is it a server without TLS? then the address begins with http:// or redis://'
 }
 

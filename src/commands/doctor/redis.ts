@@ -1,14 +1,23 @@
-/** The session store as it is run: reachable, writable, master, not evicting, persistent. */
+/** The session store as it is run: reachable, writable, master, not evicting, not full, persistent. */
 import { randomBytes } from 'node:crypto'
+import { Cluster } from 'ioredis'
+import type { Redis } from 'ioredis'
 import type { Config, RedisConfig } from '../../config/schema.ts'
-import { connectData, isInClear } from '../../session/redis-client.ts'
+import { connectData, connectSubscriber, isInClear } from '../../session/redis-client.ts'
 import type { RedisClient } from '../../session/redis-client.ts'
 import { Findings } from './finding.ts'
 import type { Finding } from './finding.ts'
-import { reach } from './reach.ts'
+import { reach, speaksTls } from './reach.ts'
 
 const READY_MS = 3_000
 const OLDEST = 6
+/** Of its memory; a Redis that evicts nothing refuses writes when it is full. */
+const NEARLY_FULL = 0.85
+
+const ADVICE = {
+  authority: 'put the certificate of its authority into store.redis.tls.caFile',
+  serverName: 'store.redis.tls.serverName',
+}
 
 /** Looks at Redis with the gateway's own settings. */
 export async function examineRedis(config: Config, redis: RedisConfig): Promise<Finding[]> {
@@ -19,20 +28,33 @@ export async function examineRedis(config: Config, redis: RedisConfig): Promise<
       'write rediss://, or make sure that nobody else is on that network',
     )
   }
-  const url = redis.url === undefined || /^(\/|unix:)/.test(redis.url) ? null : URL.parse(redis.url)
-  const ca = 'put the certificate of its authority into store.redis.tls.caFile'
-  if (url && !(await reach(url, findings, ca, redis.tls))) return findings.list
-
+  const urls = addressesOf(redis)
+  for (const url of urls) {
+    const isThere = await reach(url, findings, ADVICE, redis.tls)
+    // Of several nodes one is enough to go on.
+    if (!isThere && urls.length === 1) return findings.list
+  }
   const client = connectData(redis)
   let lastError = 'no connection'
   client.on('error', (error: Error) => (lastError = firstWord(error.message)))
   try {
     if (await becomesReady(client)) await examine(client, config, redis, findings)
-    else explainRefusal(lastError, findings)
+    else await explainRefusal(lastError, urls[0], findings)
   } finally {
     client.disconnect()
   }
   return findings.list
+}
+
+/** Every server that the configuration names; a unix socket has no address. */
+function addressesOf({ url, sentinels, cluster, tls }: RedisConfig): URL[] {
+  const nodes = sentinels ?? cluster
+  if (nodes)
+    return nodes.map(
+      ({ host, port }) => new URL(`${tls ? 'rediss' : 'redis'}://${host.includes(':') ? `[${host}]` : host}:${port}`),
+    )
+  const single = url === undefined || /^(\/|unix:)/.test(url) ? null : URL.parse(url)
+  return single ? [single] : []
 }
 
 function becomesReady(client: RedisClient): Promise<boolean> {
@@ -47,7 +69,7 @@ function becomesReady(client: RedisClient): Promise<boolean> {
   return promise.finally(() => clearTimeout(timer))
 }
 
-function explainRefusal(reason: string, findings: Findings): void {
+async function explainRefusal(reason: string, url: URL | undefined, findings: Findings): Promise<void> {
   if (/WRONGPASS|NOAUTH|invalid password/i.test(reason)) {
     findings.fail(
       `Redis refuses the password (${reason})`,
@@ -55,6 +77,8 @@ function explainRefusal(reason: string, findings: Findings): void {
     )
   } else if (/NOPERM/.test(reason)) {
     findings.fail('the ACL user may not connect as it has to', 'allow the user +@connection +info')
+  } else if (url?.protocol === 'redis:' && (await speaksTls(url))) {
+    findings.fail(`${url.host} speaks TLS, and the gateway speaks to it in clear`, `write url: rediss://${url.host}`)
   } else {
     findings.fail(
       `Redis does not become ready (${reason})`,
@@ -64,7 +88,8 @@ function explainRefusal(reason: string, findings: Findings): void {
 }
 
 async function examine(client: RedisClient, config: Config, redis: RedisConfig, findings: Findings): Promise<void> {
-  const info = parsed(await client.info().catch(() => ''))
+  const node: Redis | undefined = client instanceof Cluster ? client.nodes('master')[0] : client
+  const info = parsed((await node?.info().catch(() => '')) ?? '')
   const version = info.get('redis_version')
   const name = info.has('valkey_version')
     ? `Valkey ${info.get('valkey_version') ?? ''}`
@@ -75,48 +100,102 @@ async function examine(client: RedisClient, config: Config, redis: RedisConfig, 
   if (info.get('role') === 'slave') {
     findings.fail(
       'this server is a replica: it takes no writes',
-      'write the address of the master, or sentinels with masterName',
+      `write the address of the master${info.has('master_host') ? ` (${info.get('master_host')}:${info.get('master_port')})` : ''}, or sentinels with masterName`,
     )
     return
   }
-  await probe(client, redis.prefix ?? `${config.name}:`, findings)
-  judgeMemory(info.get('maxmemory_policy') ?? '', info.get('maxmemory') ?? '0', findings)
-  // An ACL may forbid CONFIG; INFO then has to do.
-  const savePoints = await client.config('GET', 'save').then(String, () => '')
-  judgePersistence(info, /\d/.test(savePoints), findings)
-}
-
-/** Writes, reads and deletes as sessions do, and publishes as events do: what an ACL may forbid. */
-async function probe(client: RedisClient, prefix: string, findings: Findings): Promise<void> {
-  const key = `${prefix}s:{doctor-${randomBytes(8).toString('hex')}}`
-  try {
-    await client.set(key, 'probe', 'PX', 10_000)
-    await client.get(key)
-    await client.del(key)
-    await client.publish(`${prefix}events`, '')
-    findings.ok(`keys below ${prefix} can be written, read and deleted`)
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : ''
-    if (reason.startsWith('NOPERM')) {
-      findings.fail(
-        `the ACL user may not use keys below ${prefix}`,
-        `allow it: ACL SETUSER … ~${prefix}* &${prefix}* +@all -@dangerous +info`,
-      )
-    } else if (reason.startsWith('OOM')) {
-      findings.fail('Redis is full', 'give it more memory (maxmemory)')
-    } else findings.fail(`a test key cannot be written (${firstWord(reason)})`, 'see the log of Redis')
-  }
-}
-
-function judgeMemory(policy: string, maxmemory: string, findings: Findings): void {
-  if (policy === '' || policy === 'noeviction' || maxmemory === '0') {
-    findings.ok('no session is evicted')
+  if (info.get('cluster_enabled') === '1' && !(client instanceof Cluster)) {
+    const { host, port } = client.options
+    findings.fail(
+      'this server is a node of a Redis Cluster: it sends most keys to its neighbours',
+      `write cluster: [{ host: ${host}, port: ${port} }] in place of url`,
+    )
     return
   }
-  findings.fail(
-    `with maxmemory-policy ${policy} Redis throws sessions away when memory is short: users are signed out at random`,
-    'redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf',
-  )
+  if (await probe(client, config, redis, findings)) {
+    judgeMemory(info, findings)
+    // An ACL may forbid CONFIG; INFO then has to do.
+    const savePoints = (await node?.config('GET', 'save').then(String, () => '')) ?? ''
+    judgePersistence(info, /\d/.test(savePoints), findings)
+  }
+}
+
+/** Writes, reads and deletes as sessions do, by script, and hears events: what an ACL may forbid. */
+async function probe(client: RedisClient, config: Config, redis: RedisConfig, findings: Findings): Promise<boolean> {
+  const prefix = redis.prefix ?? `${config.name}:`
+  const key = `${prefix}s:{doctor-${randomBytes(8).toString('hex')}}`
+  const subscriber = connectSubscriber(redis, client)
+  subscriber.on('error', () => {
+    // Told by the command that fails.
+  })
+  try {
+    await client.sgCreate(key, 1, 'doctor', 'probe', Date.now(), Date.now(), 10_000)
+    await client.hget(key, 'v')
+    await client.del(key)
+    await client.zadd(`${prefix}u:{${key}}`, Date.now(), 'doctor')
+    await client.del(`${prefix}u:{${key}}`)
+    await client.publish(`${prefix}events`, '')
+    await subscriber.subscribe(`${prefix}events`)
+    findings.ok(`keys below ${prefix} can be written, read and deleted, and events heard`)
+    return true
+  } catch (error) {
+    explainFailedProbe(error instanceof Error ? error.message : '', { prefix, user: userOf(redis) }, findings)
+    return false
+  } finally {
+    subscriber.disconnect()
+  }
+}
+
+function userOf({ username, url }: RedisConfig): string {
+  const named = username ?? URL.parse(url ?? '')?.username
+  return named === undefined || named === '' ? 'default' : decodeURIComponent(named)
+}
+
+function explainFailedProbe(
+  reason: string,
+  { prefix, user }: { prefix: string; user: string },
+  findings: Findings,
+): void {
+  if (reason.includes('NOPERM')) {
+    findings.fail(
+      `the ACL user may not do what sessions need with keys and channel below ${prefix}`,
+      `give the gateway a user of its own: redis-cli ACL SETUSER ${user} resetkeys ~${prefix}* resetchannels &${prefix}* +@all -@dangerous +info, and the same in its ACL file`,
+    )
+  } else if (reason.includes('OOM')) {
+    findings.fail(
+      'Redis is full: it takes no new session',
+      'redis-cli CONFIG SET maxmemory 256mb, or what it needs, and the same in redis.conf',
+    )
+  } else if (reason.includes('MISCONF')) {
+    findings.fail(
+      'Redis takes no writes, since it cannot save to its disk',
+      'see the log of Redis for the reason (a full disk, rights); redis-cli CONFIG SET stop-writes-on-bgsave-error no lets it go on meanwhile',
+    )
+  } else if (reason.includes('NOREPLICAS')) {
+    findings.fail(
+      'Redis takes no writes, since too few replicas follow',
+      'start the replicas, or redis-cli CONFIG SET min-replicas-to-write 0',
+    )
+  } else findings.fail(`a test key cannot be written (${firstWord(reason)})`, 'see the log of Redis')
+}
+
+function judgeMemory(info: ReadonlyMap<string, string>, findings: Findings): void {
+  const policy = info.get('maxmemory_policy') ?? ''
+  const most = Number(info.get('maxmemory') ?? '0')
+  if (policy !== '' && policy !== 'noeviction' && most > 0) {
+    findings.fail(
+      `with maxmemory-policy ${policy} Redis throws sessions away when memory is short: users are signed out at random`,
+      'redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf',
+    )
+    return
+  }
+  const used = Number(info.get('used_memory') ?? '0')
+  if (most > 0 && used > NEARLY_FULL * most) {
+    findings.warn(
+      `Redis is nearly full (${Math.round((100 * used) / most)} % of maxmemory): then it takes no new session`,
+      `give it more memory: redis-cli CONFIG SET maxmemory ${2 * Math.ceil(most / 1_048_576)}mb, and the same in redis.conf`,
+    )
+  } else findings.ok('no session is evicted')
 }
 
 function judgePersistence(info: ReadonlyMap<string, string>, hasSavePoints: boolean, findings: Findings): void {

@@ -48,15 +48,18 @@ function nameOf(codes: readonly FailureCode[], kind: FailureKind): string {
 function responseOf(codes: readonly FailureCode[], kind: FailureKind): Json {
   const status = statusOf(codes[0] ?? 'internal')
   const isOurs = kind !== 'operator'
+  // To nginx every refusal but 401 is a 403, whatever its code is.
+  const isAnyRefusal = kind === 'check' && status === 403
+  const named = isAnyRefusal ? failureCodes : codes
   const schema = {
     $ref: `#/components/schemas/${isOurs ? 'Problem' : 'OperatorProblem'}`,
-    properties: { status: { const: status }, code: { enum: codes } },
+    ...(!isAnyRefusal && { properties: { status: { const: status }, code: { enum: codes } } }),
   }
   return {
     description: codes.map((code) => `\`${code}\`: ${new BffError(code).title}.`).join(' '),
     headers: {
       'Cache-Control': { $ref: '#/components/headers/Cache-Control' },
-      ...(isOurs && { 'Sidegate-Error': { required: true, schema: { enum: codes } } }),
+      ...(isOurs && { 'Sidegate-Error': { required: true, schema: { enum: named } } }),
       ...([429, 503].includes(status) && { 'Retry-After': { $ref: '#/components/headers/Retry-After' } }),
       ...(status === 405 && { Allow: { $ref: '#/components/headers/Allow' } }),
       ...(kind === 'operator' &&

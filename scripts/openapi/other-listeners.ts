@@ -12,7 +12,12 @@ interface Listener {
 
 const management: Listener = {
   server: { url: 'http://localhost:9090', description: 'The management listener (`management`).' },
-  context: { tag: 'management', security: [], failures: new Set(['internal']), failureKind: 'operator' },
+  context: {
+    tag: 'management',
+    security: [],
+    failures: new Set(['invalid_request', 'headers_too_large', 'internal']),
+    failureKind: 'operator',
+  },
   takesHead: true,
   paths: {
     '/healthz': {
@@ -63,7 +68,7 @@ const admin: Listener = {
   context: {
     tag: 'admin',
     security: [{ adminToken: [] }],
-    failures: new Set(['invalid_request', 'login_required', 'store_unavailable', 'internal']),
+    failures: new Set(['invalid_request', 'headers_too_large', 'login_required', 'store_unavailable', 'internal']),
     failureKind: 'operator',
     headers: ['Cache-Control'],
   },
@@ -81,6 +86,7 @@ const admin: Listener = {
         description: 'Exactly one of `ref`, `sub`, `sid` and `all`.',
         query: { ...whom, all: { description: '`true`: everybody’s.' } },
         answers: { 200: { description: 'So many.', content: { 'application/json': 'Ended' } } },
+        failures: ['payload_too_large', 'unsupported_media_type'],
       },
     },
   },

@@ -152,7 +152,8 @@ export function answerClientError(
   writeAnswer(socket, describe(error, { requestId, method: undefined, target: undefined, headers: {} }, options))
 }
 
-function clientFailureOf(parserError: Error & { code?: string }): BffError {
+/** What the parser found wrong, as a failure. */
+export function clientFailureOf(parserError: Error & { code?: string }): BffError {
   const detail = `Node's parser refused the request: ${parserError.code ?? 'unknown'}`
   switch (parserError.code) {
     case 'HPE_HEADER_OVERFLOW':

@@ -8,7 +8,7 @@ import { parseQuery } from '../http/query.ts'
 import type { SessionManager } from '../session/manager.ts'
 import type { SessionSummary } from '../session/session.ts'
 import type { Log } from '../telemetry/log.ts'
-import { answerFrameworkError, registerFailures } from './failures.ts'
+import { operatorListener, registerFailures } from './failures.ts'
 
 interface AdminOptions {
   readonly manager: Pick<SessionManager, 'find' | 'endByRef' | 'endBySubject' | 'endByProviderSession' | 'endAll'>
@@ -26,7 +26,7 @@ type Target =
   | { readonly by: 'all' }
 
 export function buildAdmin(options: AdminOptions): FastifyInstance {
-  const app = fastify({ forceCloseConnections: true, frameworkErrors: answerFrameworkError })
+  const app = fastify(operatorListener)
   registerFailures(app, options.log)
   app.addHook('onRequest', async (request) => {
     if (!holdsToken(request.headers.authorization, options.token())) {

@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import type { HealthAnswer } from '../http/answers.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { answerFrameworkError, registerFailures } from './failures.ts'
+import { operatorListener, registerFailures } from './failures.ts'
 import type { Readiness } from './readiness.ts'
 
 interface ManagementOptions {
@@ -14,7 +14,7 @@ interface ManagementOptions {
 }
 
 export function buildManagement(options: ManagementOptions): FastifyInstance {
-  const app = fastify({ forceCloseConnections: true, frameworkErrors: answerFrameworkError })
+  const app = fastify(operatorListener)
   registerFailures(app, options.log)
 
   // Answers while the process turns: neither the store nor the provider is asked.

@@ -7,7 +7,7 @@ import type { IncomingMessage } from 'node:http'
 import { fastify, type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify'
 import { BffError } from '../errors.ts'
 import type { ClientAddresses } from '../http/client-address.ts'
-import { type FailureOptions, sendFailure } from '../http/error-handler.ts'
+import { answerClientError, type FailureOptions, sendFailure } from '../http/error-handler.ts'
 import type { Judge, Judged, Place } from '../http/judge.ts'
 import { OVERLOADED, type Overload } from '../http/overload.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -140,6 +140,8 @@ export function buildForwardAuth({
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => void sendFailure(error, request, reply, current().failures),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, { ...current().failures, log }),
   }) as unknown as FastifyInstance // the same interface with a logger of ours
   const checks = new WeakMap<IncomingMessage, Check>()
 

@@ -3,7 +3,14 @@ import { randomUUID } from 'node:crypto'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import cookiePlugin from '@fastify/cookie'
-import { fastify, type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import {
+  fastify,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
 import type { Config } from './config/schema.ts'
 import { ClientAddresses } from './http/client-address.ts'
 import { CookieJar } from './http/cookies.ts'
@@ -221,6 +228,7 @@ interface JudgeHookOptions {
 
 /** The one hook in which a request is judged; what it lets pass reaches a handler with `request.judged` set. */
 function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDraining }: JudgeHookOptions): void {
+  const { origins } = config.cors
   const waiting = new WeakSet<IncomingMessage>()
   // The client sends its body only after it has been told that it may: a refusal comes first (RFC 9110 §10.1.1).
   app.server.on('checkContinue', (raw: IncomingMessage, response: ServerResponse) => {
@@ -228,34 +236,50 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
     app.server.emit('request', raw, response)
   })
 
-  app.addHook('onRequest', async (request, reply) => {
+  // With a callback: a request whose session is at hand goes on at once, without a promise.
+  app.addHook('onRequest', (request, reply, done) => {
     if (isDraining()) reply.raw.shouldKeepAlive = false
-    const { origins } = config.cors
     if (origins.length > 0) {
       // On the raw answer, so that proxied answers carry them too.
       for (const [name, value] of Object.entries(corsHeaders(request.headers.origin, origins))) {
         reply.raw.setHeader(name, value)
       }
     }
-    const judged = await judge.judge(request.raw, isHandshake(request.raw) ? 'websocket' : 'request')
-    request.judged = judged
-    // An absolute form (RFC 9112 §3.2.2) has been judged; what stands behind reads paths.
-    if (!request.raw.url?.startsWith('/')) request.raw.url = judged.path.path + judged.path.query
-    if (judged.verdict === 'preflight') {
-      return reply
-        .code(204)
-        .headers(preflightHeaders(request.headers, origins, judged.place.policy.methods))
-        .send()
+    const goOn = (judged: Judged): void => {
+      request.judged = judged
+      // An absolute form (RFC 9112 §3.2.2) has been judged; what stands behind reads paths.
+      if (!request.raw.url?.startsWith('/')) request.raw.url = judged.path.path + judged.path.query
+      if (judged.verdict !== 'pass') {
+        answerInPlace(judged, request, reply).then(undefined, done)
+        return
+      }
+      if (waiting.has(request.raw)) reply.raw.writeContinue()
+      done()
     }
-    if (judged.verdict === 'login') {
-      const provider = onlyProvider(loginOptions)
-      const returnTo = judged.path.path + judged.path.query
-      if (provider === undefined) return reply.redirect(loginUrlFor(returnTo), 302)
-      return beginLogin(reply, { returnTo, provider, params: routeParams(judged.place), isPopup: false }, loginOptions)
+    let judged
+    try {
+      judged = judge.judge(request.raw, isHandshake(request.raw) ? 'websocket' : 'request')
+    } catch (error) {
+      // The judge throws nothing but errors.
+      done(error as Error)
+      return
     }
-    if (waiting.has(request.raw)) reply.raw.writeContinue()
-    return undefined
+    if (judged instanceof Promise) judged.then(goOn, done)
+    else goOn(judged)
   })
+
+  async function answerInPlace(judged: Judged, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    if (judged.verdict === 'preflight') {
+      reply.code(204).headers(preflightHeaders(request.headers, origins, judged.place.policy.methods))
+      await reply.send()
+      return
+    }
+    const provider = onlyProvider(loginOptions)
+    const returnTo = judged.path.path + judged.path.query
+    if (provider === undefined) await reply.redirect(loginUrlFor(returnTo), 302)
+    else
+      await beginLogin(reply, { returnTo, provider, params: routeParams(judged.place), isPopup: false }, loginOptions)
+  }
 
   /** Where the visitor chooses among several providers. */
   function loginUrlFor(returnTo: string): string {

@@ -14,12 +14,14 @@ const UNIX_SOCKET = 'unix'
 /** Knows `trustedProxies`; made once. */
 export class ClientAddresses {
   readonly #trusted = new BlockList()
+  readonly #trustsNobody: boolean
   readonly #log: Log
   #hasWarned = false
 
   /** @param trustedProxies addresses and CIDR blocks, such as `10.0.0.0/8` or `fd00::/8` */
   constructor(trustedProxies: readonly string[], log: Log) {
     for (const entry of trustedProxies) addNetwork(this.#trusted, entry)
+    this.#trustsNobody = trustedProxies.length === 0
     this.#log = log
   }
 
@@ -60,7 +62,7 @@ export class ClientAddresses {
   }
 
   #isProxy(address: string): boolean {
-    return isIP(address) !== 0 && this.#trusted.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
+    return !this.#trustsNobody && isIP(address) !== 0 && this.#trusted.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
   }
 
   #warn(): void {

@@ -97,6 +97,8 @@ export class CookieJar {
    * which of them is ours a sibling host must not decide (SC-05).
    */
   sessionOf(raw: CarriesCookies): string | undefined {
+    const only = onlyValueOf(raw.headers.cookie, this.names.session)
+    if (only !== undefined && SESSION_VALUE.test(only)) return only
     const values = valuesOf(raw.headers.cookie, this.names.session)
     return values.length === 1 && SESSION_VALUE.test(values[0] ?? '') ? values[0] : undefined
   }
@@ -168,7 +170,8 @@ export class CookieJar {
     const kept = header
       .split(';')
       .map(trimmed)
-      .filter((piece) => piece !== '' && !this.#holdsOwnName(piece))
+      // The whole test is dear, and most cookies beside ours do not come near our names.
+      .filter((piece) => piece !== '' && !(this.#mayBeOurs.test(piece) && this.#holdsOwnName(piece)))
     return kept.length > 0 ? kept.join('; ') : undefined
   }
 
@@ -189,6 +192,7 @@ export class CookieJar {
    * without its `=`.
    */
   #holdsOwnName(piece: string): boolean {
+    if (piece.startsWith(`${this.names.session}=`)) return true
     return decoded(piece)
       .split(/[=,;&\s\u0080-\u009f"'\\]+/)
       .some((word) => this.isOwnCookieName(word))
@@ -202,6 +206,18 @@ function* pairsOf(header: string | undefined): Generator<[name: string, value: s
     const at = piece.indexOf('=')
     if (at > 0) yield [trimmed(piece.slice(0, at)), trimmed(piece.slice(at + 1))]
   }
+}
+
+/**
+ * The value of a cookie as nearly every request brings it: once, between `; ` and `;`. `undefined` says nothing: the
+ * field may be written in another way.
+ */
+function onlyValueOf(header: string | undefined, name: string): string | undefined {
+  const at = header?.indexOf(name) ?? -1
+  if (header === undefined || at === -1 || header.includes(name, at + name.length)) return undefined
+  if ((at > 0 && !header.startsWith('; ', at - 2)) || header[at + name.length] !== '=') return undefined
+  const end = header.indexOf(';', at)
+  return header.slice(at + name.length + 1, end === -1 ? undefined : end)
 }
 
 function valuesOf(header: string | undefined, wanted: string): string[] {

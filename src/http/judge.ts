@@ -73,6 +73,15 @@ export interface JudgeOptions<P extends Place> {
   readonly now: () => number
 }
 
+/** A request as far as it has been judged when its user is looked for. */
+interface Asked<P extends Place> {
+  readonly raw: IncomingMessage
+  readonly context: Pick<Judged<P>, 'place' | 'path' | 'isNavigation' | 'clientAddress'>
+  readonly sessionCookie: string | undefined
+  /** Without a session, a sign-in begins in place of an answer. */
+  readonly beginsLogin: boolean
+}
+
 const NEVER = new Set(['TRACE', 'CONNECT'])
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
@@ -84,8 +93,12 @@ export class Judge<P extends Place> {
     this.#options = options
   }
 
-  /** @throws BffError with the code of the first judgment that fails */
-  async judge(raw: IncomingMessage, kind: 'request' | 'websocket'): Promise<Judged<P>> {
+  /**
+   * At once where there is nothing to wait for: a session at hand needs no promise.
+   *
+   * @throws BffError with the code of the first judgment that fails, or rejects with it
+   */
+  judge(raw: IncomingMessage, kind: 'request' | 'websocket'): Judged<P> | Promise<Judged<P>> {
     const options = this.#options
     // Node sets both on every message that a server receives.
     const method = raw.method as string
@@ -115,26 +128,62 @@ export class Judge<P extends Place> {
     const sessionCookie = looksAtSession ? options.cookies.sessionOf(raw) : undefined
     if (sessionCookie !== undefined && policy.csrf === 'rule') this.#judgeCsrf(raw, method, policy, kind)
     const rating = this.#judgeRate(policy, raw, sessionCookie)
-    // Only where a limit is counted elsewhere there is something to wait for.
-    if (rating) await rating
 
     const beginsLogin = policy.session === 'login' && kind === 'request' && method === 'GET' && context.isNavigation
-    const bearer = policy.bearer && (await this.#judgeBearer(policy, raw))
-    if (bearer) {
-      judgeAccess(policy, bearer, { loginPath: options.loginPath, now: options.now() })
-      judgeSize(policy, raw)
-      return { ...context, verdict: 'pass', session: null, sessionCookie: undefined, bearer }
+    const asked: Asked<P> = { raw, context, sessionCookie, beginsLogin }
+    // Only where a limit is counted elsewhere, or an app brings a token, there is something to wait for here.
+    return rating || policy.bearer ? this.#judgeLate(asked, rating) : this.#judgeUser(asked)
+  }
+
+  async #judgeLate(asked: Asked<P>, rating: Promise<void> | undefined): Promise<Judged<P>> {
+    await rating
+    const { raw, context } = asked
+    const { policy } = context.place
+    const bearer = await this.#judgeBearer(policy, raw)
+    if (!bearer) return this.#judgeUser(asked)
+    this.#judgeRest(policy, raw, bearer)
+    return { ...context, verdict: 'pass', session: null, sessionCookie: undefined, bearer }
+  }
+
+  #judgeUser(asked: Asked<P>): Judged<P> | Promise<Judged<P>> {
+    const { raw, context, sessionCookie } = asked
+    const { policy } = context.place
+    if (policy.session === 'none' || sessionCookie === undefined) return this.#judgeSession(asked, null)
+    // Polling says of itself that nobody sits there.
+    const slides = policy.slides && raw.headers['sidegate-background'] !== '1'
+    const options = { slides, token: policy.needsToken, safeMethod: SAFE.has(raw.method ?? '') }
+    const session = this.#options.sessions.tryResolve(sessionCookie, options)
+    return session ? this.#judgeSession(asked, session) : this.#findSession(asked, sessionCookie, options)
+  }
+
+  async #findSession(asked: Asked<P>, sessionCookie: string, options: ResolveOptions): Promise<Judged<P>> {
+    const { policy } = asked.context.place
+    let session: Session | null = null
+    try {
+      session = await this.#options.sessions.resolve(sessionCookie, options)
+    } catch (error) {
+      // Where anonymous requests are welcome a session that has ended is none; an outage is still an outage.
+      const isWelcome = policy.session === 'optional' || asked.beginsLogin
+      if (!isWelcome || !hasCode(error, 'session_expired')) throw error
     }
-    const session = await this.#judgeSession(policy, raw, sessionCookie, beginsLogin)
+    return this.#judgeSession(asked, session)
+  }
+
+  #judgeSession({ raw, context, sessionCookie, beginsLogin }: Asked<P>, session: Session | null): Judged<P> {
+    const { policy } = context.place
     if (!session && beginsLogin) return { ...context, verdict: 'login', session: null, sessionCookie }
     if (!session && needsSomebody(policy)) {
       const why = 'the request has no session cookie, or a malformed or doubled one'
       // RFC 6750 §3: without an error, since there was no token to find fault with.
       throw new BffError('login_required', why, policy.bearer && { headers: { 'www-authenticate': 'Bearer' } })
     }
-    judgeAccess(policy, session, { loginPath: options.loginPath, now: options.now() })
-    judgeSize(policy, raw)
+    this.#judgeRest(policy, raw, session)
     return { ...context, verdict: 'pass', session, sessionCookie }
+  }
+
+  #judgeRest(policy: Policy, raw: IncomingMessage, user: Session | BearerToken | null): void {
+    judgeAccess(policy, user, { loginPath: this.#options.loginPath, now: this.#options.now() })
+    judgeSize(policy, raw)
   }
 
   #judgeCsrf(raw: IncomingMessage, method: string, policy: Policy, kind: 'request' | 'websocket'): void {
@@ -179,26 +228,6 @@ export class Judge<P extends Place> {
     if (!policy.bearer || !bearers || cookies.carriesOwnCookie(raw)) return undefined
     const token = bearerTokenOf(raw)
     return token === undefined ? undefined : await bearers.verify(token, policy.bearer)
-  }
-
-  async #judgeSession(
-    policy: Policy,
-    raw: IncomingMessage,
-    sessionCookie: string | undefined,
-    beginsLogin: boolean,
-  ): Promise<Session | null> {
-    if (policy.session === 'none' || sessionCookie === undefined) return null
-    const { sessions } = this.#options
-    // Polling says of itself that nobody sits there.
-    const slides = policy.slides && raw.headers['sidegate-background'] !== '1'
-    const options = { slides, token: policy.needsToken, safeMethod: SAFE.has(raw.method ?? '') }
-    try {
-      return sessions.tryResolve(sessionCookie, options) ?? (await sessions.resolve(sessionCookie, options))
-    } catch (error) {
-      // Where anonymous requests are welcome a session that has ended is none; an outage is still an outage.
-      if (hasCode(error, 'session_expired') && (policy.session === 'optional' || beginsLogin)) return null
-      throw error
-    }
   }
 }
 

@@ -1,4 +1,5 @@
 /** The logger: JSON lines on stdout, readable ones on a terminal. */
+import { fstatSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { pino } from 'pino'
 import type { DestinationStream, Logger, LoggerOptions } from 'pino'
@@ -10,6 +11,12 @@ export interface LogSettings {
   /** Left out: readable on a terminal, JSON elsewhere. */
   readonly format?: 'json' | 'pretty' | undefined
 }
+
+/** A write for each line would cost a tenth of a proxied request: lines wait for company, for so long at most. */
+const BATCH_BYTES = 16_000
+const BATCH_MS = 100
+/** Whoever reads the log has stopped: lines are dropped then, before the memory is full of them. */
+const MOST_UNREAD_BYTES = 16 * 1_048_576
 
 const CAUSES = 5
 const FRAMES = 12
@@ -26,7 +33,22 @@ export function createLogger(settings: LogSettings, stream?: DestinationStream):
     formatters: { level: (label) => ({ level: label }), log: cleanLine, bindings: cleanFields },
     serializers: { err: describeError, error: describeError, req: describeRequest, res: describeResponse },
   }
-  return pino(options, pretty ? prettyStream(stream) : (stream ?? pino.destination({ dest: 1, sync: false })))
+  return pino(options, pretty ? prettyStream(stream) : (stream ?? standardOutput()))
+}
+
+/** A file takes what is written at once; whoever reads a pipe may be slow, and the event loop must not wait for that. */
+function standardOutput(): DestinationStream {
+  const isFile = fstatSync(1).isFile()
+  const destination = pino.destination({
+    dest: 1,
+    sync: isFile,
+    minLength: BATCH_BYTES,
+    periodicFlush: BATCH_MS,
+    maxLength: MOST_UNREAD_BYTES,
+  })
+  // pino sees to that itself for a destination that is not synchronous.
+  if (isFile) process.on('exit', () => destination.flushSync())
+  return destination
 }
 
 /** Type, message, code and causes of a thrown value; no other property, since libraries hang answers and commands there. */

@@ -6,6 +6,7 @@ export interface Tool {
 }
 
 export const tools: readonly Tool[]
+export const interopTools: readonly Tool[]
 export function findProgram(names: readonly string[], path?: string): string | undefined
 export function provide(
   missing: readonly Tool[],

@@ -3,7 +3,10 @@ import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-/** What the tests need, by the names it goes by, and the Debian packages that bring it, in order of preference. */
+/**
+ * What the tests need, by the names it goes by, and the Debian packages that bring it, in order of preference. An entry
+ * may hold several that belong together.
+ */
 export const tools = [
   { what: 'a Redis server', names: ['redis-server', 'valkey-server'], packages: ['redis-server', 'valkey-server'] },
   {
@@ -13,6 +16,18 @@ export const tools = [
   },
   { what: 'nginx', names: ['nginx'], packages: ['nginx-light', 'nginx'] },
   { what: 'Caddy', names: ['caddy'], packages: ['caddy'] },
+]
+
+/** What `npm run test:interop` needs: other people's authorization servers. */
+export const interopTools = [
+  // Without a choice of database Debian's package cannot be configured.
+  { what: 'glewlwyd', names: ['glewlwyd'], packages: ['dbconfig-sqlite3 glewlwyd'] },
+  {
+    what: 'LemonLDAP::NG',
+    names: ['llng-fastcgi-server'],
+    // Its OpenID Connect needs the last two, which the package only recommends.
+    packages: ['lemonldap-ng-fastcgi-server liblemonldap-ng-portal-perl libio-string-perl libstring-random-perl'],
+  },
 ]
 
 /** The path of the first of these programs on the PATH (or where Debian puts servers), or undefined. */
@@ -49,7 +64,7 @@ export function provide(missing, { run = runQuietly, isRoot = process.getuid?.()
   run(apt, ['update'])
   for (const tool of missing) {
     for (const name of tool.packages) {
-      if (find(tool.names) === undefined) run(apt, ['install', '-y', '--no-install-recommends', name])
+      if (find(tool.names) === undefined) run(apt, ['install', '-y', '--no-install-recommends', ...name.split(' ')])
     }
   }
   const still = missing.filter((tool) => find(tool.names) === undefined)

@@ -2,17 +2,19 @@
 //
 //   npm test                         everything
 //   npm test -- test/unit/x.test.ts  some of it; arguments are vitest's
+//   npm run test:interop             the gateway with other authorization servers, by `--interop`
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findProgram, provide, tools } from './test-tools.mjs'
+import { findProgram, interopTools, provide, tools } from './test-tools.mjs'
 import { judge } from './test-verdict.mjs'
 
 const root = new URL('..', import.meta.url).pathname
-const args = process.argv.slice(2)
+const isInterop = process.argv[2] === '--interop'
+const args = process.argv.slice(isInterop ? 3 : 2)
 
-const complaint = provide(tools.filter((tool) => findProgram(tool.names) === undefined))
+const complaint = provide((isInterop ? interopTools : tools).filter((tool) => findProgram(tool.names) === undefined))
 if (complaint !== undefined) {
   process.stderr.write(`npm test: ${complaint}\n`)
   process.exit(1)
@@ -33,7 +35,7 @@ async function run() {
     process.stderr.write('npm test: vitest ended without a report\n')
     return exitCode || 1
   }
-  const skips = JSON.parse(readFileSync(join(root, 'test/skips.json'), 'utf8'))
+  const skips = isInterop ? [] : JSON.parse(readFileSync(join(root, 'test/skips.json'), 'utf8'))
   const { passed, failed, skipped, complaints } = judge(report, skips, args.length === 0)
   for (const line of complaints) process.stderr.write(`npm test: ${line}\n`)
   // Errors outside of any test fail vitest without a failed test to show for it.
@@ -45,10 +47,11 @@ async function run() {
 }
 
 function vitest() {
+  const config = isInterop ? 'test/interop/vitest.config.ts' : 'test/vitest.config.ts'
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`]
   const child = spawn(
     process.execPath,
-    [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '-c', 'test/vitest.config.ts', ...reporters, ...args],
+    [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '-c', config, ...reporters, ...args],
     { cwd: root, stdio: 'inherit' },
   )
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))

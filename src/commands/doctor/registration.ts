@@ -100,7 +100,7 @@ function errorPageOf(location: string): string {
 export async function checkCredentials(options: ConnectionOptions, findings: Findings): Promise<void> {
   const { config } = options
   const exchange = await bogusCode(options)
-  if (exchange.oauthError === 'invalid_grant') {
+  if (isAboutTheCode(exchange)) {
     findings.ok(`the credentials are right (${config.clientAuthentication})`)
     return
   }
@@ -114,11 +114,16 @@ export async function checkCredentials(options: ConnectionOptions, findings: Fin
   const [entra = ''] = /AADSTS\d+/.exec(exchange.body ?? '') ?? []
   const said = `the server refuses the credentials of the client: ${exchange.describe()}${entra && ` (${entra})`}`
   for (const { changes, remedy } of alternatives(config)) {
-    if ((await bogusCode({ ...options, config: { ...config, ...changes } })).oauthError !== 'invalid_grant') continue
+    if (!isAboutTheCode(await bogusCode({ ...options, config: { ...config, ...changes } }))) continue
     findings.fail(said, remedy)
     return
   }
   findings.fail(said, ENTRA[entra] ?? credentialsRemedy(config, options.redirectUri))
+}
+
+/** RFC 6749 §5.2; glewlwyd has an error of its own for it. */
+function isAboutTheCode({ oauthError }: Exchange): boolean {
+  return oauthError === 'invalid_grant' || oauthError === 'invalid_code'
 }
 
 function credentialsRemedy({ clientAuthentication: method }: ProviderConfig, redirectUri: string): string {

@@ -1,8 +1,9 @@
 /**
- * The attack corpus that is kept beside this repository, replayed on raw sockets against a whole gateway. What each
- * case may answer stands in the corpus.
+ * The attack corpus that is kept beside this repository, replayed on raw sockets against two gateways on one store,
+ * in turns. What each case may answer stands in the corpus; the one answer that we give, in `attack-statuses.ts`.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { attackStatuses } from '../support/attack-statuses.ts'
 import { hasCorpora } from '../support/corpus.ts'
 import { CorpusWorld, isPipelined, readAttackCases } from '../support/corpus-world.ts'
 import type { AttackCase, Played } from '../support/corpus-world.ts'
@@ -20,17 +21,22 @@ describe.skipIf(!hasCorpora)('the attack corpus', () => {
   const cases = hasCorpora ? readAttackCases() : []
 
   beforeAll(async () => {
-    world = await CorpusWorld.start()
+    world = await CorpusWorld.start({ instances: 2 })
   })
 
   test('has been read', () => {
     expect(cases.length).toBeGreaterThan(200)
   })
-  afterAll(() => world[Symbol.asyncDispose]())
+  afterAll(async () => {
+    expect(await world.health()).toEqual([200, 200])
+    await world[Symbol.asyncDispose]()
+  })
 
   test.each(cases.filter((attack) => !isSlow(attack)))(
-    '$category: $name',
+    '$category: $name (R72)',
     async (attack) => {
+      world.nextTurn()
+      await world.wellFormedRequest()
       const tokenBefore = world.fill('{AT}')
       const outcome = await world.play(attack)
 
@@ -49,6 +55,7 @@ function judge(
 ): void {
   const { expect: wanted } = attack
   const statuses = answers.map(statusOf)
+  expect(statuses.join() || 'close').toBe(attackStatuses.get(attack.name))
   if (isPipelined(attack)) expect(statuses).toEqual(wanted.status)
   else expect(wanted.status, `answered ${statuses.join()}`).toContain(statuses[0] ?? 'close')
   if (wanted.upstream?.requests !== undefined) expect([wanted.upstream.requests].flat()).toContain(requests.length)

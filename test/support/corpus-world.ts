@@ -12,6 +12,7 @@ import { attackCorpus } from './corpus.ts'
 import { CLIENT_ID, CLIENT_SECRET, startProvider } from './provider.ts'
 import type { TestProvider } from './provider.ts'
 import { exchange, get, RawClient } from './raw-client.ts'
+import { startRedis, type RedisServer } from './redis.ts'
 import { valuesOf } from './raw-http.ts'
 import type { RawMessage } from './raw-http.ts'
 import { RawUpstream } from './upstream.ts'
@@ -88,17 +89,25 @@ export class CorpusWorld implements AsyncDisposable {
   readonly sockets: RawUpstream
   readonly provider: TestProvider
   readonly log = new LogRecorder()
-  readonly #service: Service
+  readonly #redis: RedisServer | undefined
+  readonly #services: Service[] = []
+  readonly #ports: number[] = []
+  readonly #managementUrls: string[] = []
   readonly #values = new Map<string, string>()
-  #port = 0
+  #turn = 0
 
-  private constructor(upstream: RawUpstream, sockets: RawUpstream, provider: TestProvider) {
+  private constructor(upstream: RawUpstream, sockets: RawUpstream, provider: TestProvider, redis?: RedisServer) {
     this.upstream = upstream
     this.sockets = sockets
     this.provider = provider
+    this.#redis = redis
     upstream.answersWhole = true
     sockets.respond = accept
-    this.#service = new Service({
+  }
+
+  #newService(): Service {
+    const { upstream, sockets, provider } = this
+    return new Service({
       config: Config.parse({
         publicUrl: PUBLIC_URL,
         listen: { host: '127.0.0.1', port: 0 },
@@ -113,6 +122,10 @@ export class CorpusWorld implements AsyncDisposable {
         shutdown: { delay: '0s', grace: '1s' },
         log: { level: 'trace' },
         rateLimits: { login: 'off' },
+        ...(this.#redis && {
+          session: { keys: ['A'.repeat(43)] },
+          store: { redis: { url: this.#redis.url } },
+        }),
         routes: [
           { path: '/api/public', upstream: upstream.url, rewrite: '/v1/public', session: 'none' },
           { path: '/api', upstream: upstream.url, rewrite: '/v1', bodyLimit: `${BODY_LIMIT}b` },
@@ -124,18 +137,41 @@ export class CorpusWorld implements AsyncDisposable {
     })
   }
 
-  static async start(): Promise<CorpusWorld> {
+  /** One gateway, or several on one Redis. */
+  static async start({ instances = 1 }: { instances?: number } = {}): Promise<CorpusWorld> {
+    const redis = instances > 1 ? await startRedis() : undefined
     const provider = await startProvider({ redirectUris: [`${PUBLIC_URL}/bff/callback`] })
-    const world = new CorpusWorld(await RawUpstream.start(), await RawUpstream.start(), provider)
-    const addresses = await world.#service.listen()
-    world.#port = Number(new URL(addresses.public).port)
-    await until(async () => !(await (await fetch(`${addresses.management}/readyz`)).text()).includes('provider'))
-    await world.#signIn(addresses.public)
+    const world = new CorpusWorld(await RawUpstream.start(), await RawUpstream.start(), provider, redis)
+    let address = ''
+    for (let count = 0; count < instances; count += 1) {
+      const service = world.#newService()
+      world.#services.push(service)
+      const { public: url, management } = await service.listen()
+      address = url
+      world.#ports.push(Number(new URL(url).port))
+      world.#managementUrls.push(management)
+      await until(async () => {
+        const ready = await fetch(`${management}/readyz`)
+        return ready.ok && !(await ready.text()).includes('degraded')
+      })
+    }
+    await world.#signIn(address)
     return world
   }
 
+  /** Where the instance listens whose turn it is. */
   get port(): number {
-    return this.#port
+    return this.#ports[this.#turn % this.#ports.length] ?? 0
+  }
+
+  /** The next instance is to be asked. */
+  nextTurn(): void {
+    this.#turn += 1
+  }
+
+  /** What `/healthz` answers at each instance. */
+  async health(): Promise<number[]> {
+    return Promise.all(this.#managementUrls.map(async (url) => (await fetch(`${url}/healthz`)).status))
   }
 
   /** What no upstream and no log line may ever hold. */
@@ -152,7 +188,7 @@ export class CorpusWorld implements AsyncDisposable {
   async wellFormedRequest(): Promise<RawMessage> {
     this.upstream.respond = (socket) => void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
     const seen = this.upstream.requests.length
-    const answer = await exchange(this.#port, get('/api/ok', `Cookie: ${COOKIE}=${this.fill('{SID}')}`, 'X-CSRF: 1'))
+    const answer = await exchange(this.port, get('/api/ok', `Cookie: ${COOKIE}=${this.fill('{SID}')}`, 'X-CSRF: 1'))
     const [sent] = this.upstream.requests.slice(seen)
     if (sent) this.#values.set('{AT}', valuesOf(sent, 'authorization')[0]?.replace('Bearer ', '') ?? '')
     return answer
@@ -199,7 +235,7 @@ export class CorpusWorld implements AsyncDisposable {
     const seen = [this.upstream.requests.length, this.sockets.requests.length]
     this.upstream.respond = this.#responder(attack)
     this.sockets.respond = attack.upstream_response === undefined ? accept : this.#responder(attack)
-    const client = await RawClient.connect(this.#port)
+    const client = await RawClient.connect(this.port)
     client.send(this.requestOf(attack))
     const wanted = isPipelined(attack) ? attack.expect.status.length : 1
     const isHead = attack.raw.startsWith('HEAD')
@@ -218,7 +254,8 @@ export class CorpusWorld implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#service.stop()
+    await Promise.all(this.#services.map((service) => service.stop()))
+    await this.#redis?.stop()
     await Promise.all([
       this.upstream[Symbol.asyncDispose](),
       this.sockets[Symbol.asyncDispose](),
@@ -251,8 +288,9 @@ export class CorpusWorld implements AsyncDisposable {
       browser.hops.flatMap((hop) => hop.headers['set-cookie'] ?? []),
       COOKIE,
     )
+    if (sid === '') throw new Error(`nobody was signed in: ${this.log.text.slice(-2_000)}`)
     const pending = await exchange(
-      this.#port,
+      this.port,
       get(
         '/bff/login',
         'Sec-Fetch-Mode: navigate',

@@ -8,6 +8,8 @@ interface Lock {
 
 const lock = JSON.parse(readFileSync(new URL('../../package-lock.json', import.meta.url), 'utf8')) as Lock // npm wrote it
 
+const dockerfile = readFileSync(new URL('../../Dockerfile', import.meta.url), 'utf8')
+
 function isAtLeast(version: string, floor: string): boolean {
   const [have = [], need = []] = [version, floor].map((text) => text.split('.').map(Number))
   for (const [at, part] of need.entries()) if (have[at] !== part) return (have[at] ?? 0) > part
@@ -29,5 +31,12 @@ describe('no copy in the tree is older than the fix', () => {
 
     expect(versions.length).toBeGreaterThan(0)
     for (const version of versions) expect(isAtLeast(version, floor), version).toBe(true)
+  })
+
+  test('nor is Node, whose parser and agents are part of it (CVE-2026-21710, CVE-2026-48931); the image follows its line', () => {
+    expect(isAtLeast(process.versions.node, '24.14.1'), process.version).toBe(true)
+    const bases = [...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, base]) => base)
+    expect(bases.length).toBeGreaterThan(0)
+    for (const base of bases) expect(base).toMatch(/^node:24-/)
   })
 })

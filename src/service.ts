@@ -135,6 +135,7 @@ export class Service {
       await this.#forwardAuth.listen(forwardAuth)
     }
     this.#overload.start()
+    void this.#readiness.watch()
     await this.#listener.listen(listen)
     return {
       public: this.#listener.address,
@@ -229,6 +230,7 @@ export class Service {
   }
 
   async #stop(): Promise<void> {
+    this.#readiness.drain()
     await this.#updating
     await this.#listener?.close(this.#config.shutdown.grace)
     this.#overload.stop()

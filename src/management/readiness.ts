@@ -1,8 +1,12 @@
 /** Whether this instance should get traffic: unready until it has worked once, degraded in an outage, draining at the end. */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { z } from 'zod'
 import type { ReadinessAnswer as ReadinessBody } from '../http/answers.ts'
 
 type Body = z.infer<typeof ReadinessBody>
+
+/** How often the store is looked at until it has been good once. */
+const WATCH_MS = 250
 
 interface ReadinessOptions {
   /** Rejects while the store takes no writes. */
@@ -29,6 +33,11 @@ export class Readiness {
 
   constructor(options: ReadinessOptions) {
     this.#options = options
+  }
+
+  /** Looks at the store until it has been good once: it may be away again by the time anybody asks. Never rejects. */
+  async watch(): Promise<void> {
+    while (!this.#isDraining && !(await this.#probe())) await delay(WATCH_MS, undefined, { ref: false })
   }
 
   /** From now on the instance is on its way out. */

@@ -29,6 +29,26 @@ test('an outage after that is degraded, not unready: all instances share the sto
   expect(await readiness.answer()).toEqual({ status: 200, body: { status: 'ready', degraded: ['store', 'provider'] } })
 })
 
+test('a store that was good before anybody asked, and is away when somebody does, is an outage (R27)', async () => {
+  const { state, readiness } = instance()
+  state.store = false
+  const watched = readiness.watch()
+  state.store = true
+  await watched
+  state.store = false
+
+  expect(await readiness.answer()).toMatchObject({ status: 200, body: { degraded: ['store'] } })
+})
+
+test('an instance that goes before its store came does not look for it any longer', async () => {
+  const { state, readiness } = instance()
+  state.store = false
+  const watched = readiness.watch()
+  readiness.drain()
+
+  await expect(watched).resolves.toBeUndefined()
+})
+
 test('a provider that was never reached is degraded, not unready (AS-04)', async () => {
   const { state, readiness } = instance()
   state.provider = false

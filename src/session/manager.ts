@@ -440,6 +440,7 @@ export class SessionManager {
       const result = await this.#patiently(flight)
       if (result.kind === 'unavailable' && isUsable()) return opened
       const current = this.#current(result)
+      if (this.#now() >= current.session.expiresAt) throw expired('its end came while its tokens were refreshed')
       if (this.#now() < current.session.tokens.accessTokenExpiresAt) return current
       throw unavailable(1)
     } catch (error) {

@@ -112,7 +112,7 @@ test('Redis is slow: it works, more slowly (R33)', async () => {
   const { proxy, url } = await behindProxy()
   const { manager, login } = await gateway(url, { settings: noCache })
   const { cookieValue } = await login()
-  proxy.set({ kind: 'delay', ms: 100 })
+  proxy.set({ kind: 'delay', ms: 100 }) // each way: 200 ms a command
 
   await expect(
     Promise.all(Array.from({ length: 50 }, () => manager.resolve(cookieValue, REQUEST))),
@@ -248,6 +248,47 @@ test('after a fail-over behind one address the old master, a replica now, is lef
   await expect.poll(() => login().then(() => 'ok', code), { timeout: 6_000 }).toBe('ok')
   await expect(manager.resolve(cookieValue, REQUEST)).resolves.toBeDefined()
   await untilInStep(store)
+})
+
+test('Redis is away between the server’s answer and the write: the new tokens are held and stored (R10)', async () => {
+  const { redis, proxy, url } = await behindProxy()
+  const here = await gateway(url, { settings: noCache })
+  const there = await gateway(redis.url, { keyRing: here.keyRing, settings: noCache })
+  const { cookieValue } = await here.login()
+  here.provider.script.push(async () => {
+    proxy.refuse(true)
+    proxy.cut()
+    setTimeout(() => proxy.refuse(false), 2_000)
+    return here.provider.succeed()
+  })
+
+  expect((await here.manager.refreshNow(cookieValue)).tokens.accessToken).toBe('access-2')
+  expect((await there.manager.peek(cookieValue))?.tokens).toMatchObject({ refreshToken: 'refresh-2' })
+  expect(here.provider.asked).toEqual(['refresh-1'])
+  expect(here.provider.revoked).toEqual([])
+})
+
+test.each([
+  ['a strict server: one clean end', { kind: 'rejected', reason: 'invalid_grant' } as const, 'session_expired'],
+  ['a server with a reuse interval: nobody notices', undefined, 'ok'],
+])('a rotation is lost in a fail-over; at %s, and no loop (R35, R5)', async (_name, answer, outcome) => {
+  const redis = await redisServer()
+  const { manager, login, provider } = await gateway(redis.url, { settings: noCache })
+  const client = operator(redis)
+  const { cookieValue, session } = await login()
+  const key = `sidegate:s:{${session.ref}}`
+  const replicated = (await client.dumpBuffer(key)) ?? Buffer.alloc(0)
+  await manager.refreshNow(cookieValue)
+
+  // The replica that takes over had not yet been told.
+  await client.call('RESTORE', key, '0', replicated, 'REPLACE')
+  expect((await manager.resolve(cookieValue, REQUEST)).tokens.accessToken).toBe('access-1')
+  if (answer) provider.script.push(() => answer)
+  const refreshed = await manager.refreshNow(cookieValue).then(() => 'ok', code)
+  const again = await manager.resolve(cookieValue, REQUEST).then(() => 'ok', code)
+
+  expect([refreshed, again]).toEqual([outcome, outcome])
+  expect(provider.asked).toEqual(['refresh-1', 'refresh-1'])
 })
 
 test('only the data connection fails over: the subscription left behind is noticed and replaced', async () => {

@@ -47,6 +47,23 @@ describe('one refresh over several processes', () => {
     expect(new Set(answers)).toEqual(new Set([`access-1-of-${session.tokens.refreshToken}`]))
   })
 
+  test.each([2, 4])(
+    'fifty times over %i processes, a hundred requests at once are one grant, and nobody is refused (R2)',
+    async (count) => {
+      const { first, processes } = await gateways(count)
+      const answers: string[][] = []
+      for (let round = 0; round < 50; round += 1) {
+        const { cookieValue } = await first.create(newUser(), expired())
+        // As a balancer would spread them.
+        answers.push((await Promise.all(processes.map((one) => one.resolveMany(cookieValue, 100 / count)))).flat())
+      }
+
+      expect(tokenServer.asked).toHaveLength(50)
+      expect(answers.map((each) => new Set(each).size)).toEqual(Array(50).fill(1))
+      expect(answers.flat().filter((answer) => answer.startsWith('access-'))).toHaveLength(5_000)
+    },
+  )
+
   test('whatever four processes do at once, no refresh token is ever used twice (R2, RF-03)', async () => {
     const { first, processes } = await gateways(4)
     tokenServer.lifetimeMs = 1 // as good as expired when it arrives

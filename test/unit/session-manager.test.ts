@@ -90,6 +90,34 @@ test('nothing moves the absolute end: neither use nor refresh (SC-09, R19)', asy
   expect(log.events).toContain('session.ended absolute_timeout')
 })
 
+test('the absolute end comes while a refresh is under way: the limit wins, and what it brought is not used (R19)', async () => {
+  const { manager, provider, now, store } = managerWorld({ settings: { maxLifetime: 10 * MINUTE } })
+  const { cookieValue, session } = await manager.create({ provider: 'default', result: provider.login() })
+  now.advance(provider.lifetimeMs)
+  provider.script.push(async () => {
+    now.advance(10 * MINUTE - provider.lifetimeMs)
+    return provider.succeed()
+  })
+
+  await expect(manager.resolve(cookieValue, REQUEST)).rejects.toMatchObject({ code: 'session_expired' })
+  await expect(manager.resolve(cookieValue, REQUEST)).rejects.toMatchObject({ code: 'session_expired' })
+  expect(await store.get(session.ref)).toBeUndefined()
+})
+
+test('the idle end comes while a refresh is under way: it is not moved by what the refresh brings (R19)', async () => {
+  const { manager, provider, now, store } = managerWorld({ settings: { idleTimeout: 10 * MINUTE } })
+  const { cookieValue, session } = await manager.create({ provider: 'default', result: provider.login() })
+  now.advance(provider.lifetimeMs)
+  provider.script.push(async () => {
+    now.advance(10 * MINUTE)
+    return provider.succeed()
+  })
+  await manager.resolve(cookieValue, REQUEST)
+
+  await expect(manager.resolve(cookieValue, REQUEST)).rejects.toMatchObject({ code: 'session_expired' })
+  expect(await store.get(session.ref)).toBeUndefined()
+})
+
 test('the absolute end holds for a session that is in the cache and in use (SC-09)', async () => {
   const { manager, provider, now } = managerWorld({ settings: { maxLifetime: 60 * MINUTE } })
   provider.lifetimeMs = 600 * MINUTE

@@ -3,6 +3,7 @@ export interface Tool {
   readonly what: string
   readonly names: readonly string[]
   readonly packages: readonly string[]
+  readonly isOptional?: boolean
 }
 
 export const tools: readonly Tool[]

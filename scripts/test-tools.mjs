@@ -5,7 +5,8 @@ import { delimiter, join } from 'node:path'
 
 /**
  * What the tests need, by the names it goes by, and the Debian packages that bring it, in order of preference. An entry
- * may hold several that belong together.
+ * may hold several that belong together. Without what is optional some tests are skipped (test/skips.json): Ubuntu has
+ * no package of Firefox, for one.
  */
 export const tools = [
   { what: 'a Redis server', names: ['redis-server', 'valkey-server'], packages: ['redis-server', 'valkey-server'] },
@@ -16,6 +17,8 @@ export const tools = [
   },
   { what: 'nginx', names: ['nginx'], packages: ['nginx-light', 'nginx'] },
   { what: 'Caddy', names: ['caddy'], packages: ['caddy'] },
+  { what: 'Firefox', names: ['firefox-esr', 'firefox'], packages: ['firefox-esr'], isOptional: true },
+  { what: 'WebKit', names: ['WebKitWebDriver'], packages: ['webkit2gtk-driver xvfb'], isOptional: true },
 ]
 
 /** What `npm run test:interop` needs: other people's authorization servers. */
@@ -51,15 +54,16 @@ export function findProgram(names, path = process.env.PATH ?? '') {
 
 /**
  * Installs what is missing with apt where that is allowed (root, Debian or Ubuntu).
- * Returns one line that says what a person has to install, or undefined when everything is there.
+ * Returns one line that says what a person has to install, or undefined when everything is there that must be.
  */
 export function provide(missing, { run = runQuietly, isRoot = process.getuid?.() === 0, find = findProgram } = {}) {
   const apt = find(['apt-get'])
   const byHand = (list) =>
     `the tests need ${list.map((tool) => tool.what).join(' and ')}: install ${list.map((tool) => tool.packages[0]).join(' and ')} ` +
     `(apt-get install -y ${list.map((tool) => tool.packages[0]).join(' ')})`
+  const required = missing.filter((tool) => !tool.isOptional)
   if (missing.length === 0) return undefined
-  if (!isRoot || apt === undefined) return byHand(missing)
+  if (!isRoot || apt === undefined) return required.length === 0 ? undefined : byHand(required)
 
   run(apt, ['update'])
   for (const tool of missing) {
@@ -67,7 +71,7 @@ export function provide(missing, { run = runQuietly, isRoot = process.getuid?.()
       if (find(tool.names) === undefined) run(apt, ['install', '-y', '--no-install-recommends', ...name.split(' ')])
     }
   }
-  const still = missing.filter((tool) => find(tool.names) === undefined)
+  const still = required.filter((tool) => find(tool.names) === undefined)
   return still.length === 0 ? undefined : `apt could not install it; ${byHand(still)}`
 }
 

@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { writeApplication } from '../support/application.ts'
 import { type DrivenBrowser, type DrivenTab, eventually } from '../support/driven-browser.ts'
 import { firefoxPath, launchFirefox } from '../support/firefox.ts'
@@ -8,7 +8,6 @@ import { startWorld, until, type World } from '../support/world.ts'
 
 interface Place {
   readonly world: World
-  readonly browser: DrivenBrowser
   readonly tab: DrivenTab
 }
 
@@ -39,6 +38,13 @@ async function newTab(browser: DrivenBrowser, part: string): Promise<DrivenTab> 
 }
 
 describe.each(browsers)('in $name', ({ isHere, launch, cookie, insecure, listsCookies }) => {
+  let browser: DrivenBrowser
+
+  beforeAll(async () => {
+    if (isHere) browser = await launch()
+  })
+  afterAll(() => (isHere ? browser[Symbol.asyncDispose]() : undefined))
+
   async function place(): Promise<Place> {
     const directory = await writeApplication()
     onTestFinished(() => rm(directory, { recursive: true }))
@@ -52,15 +58,13 @@ describe.each(browsers)('in $name', ({ isHere, launch, cookie, insecure, listsCo
       }),
     })
     onTestFinished(() => world[Symbol.asyncDispose]())
-    const browser = await launch()
-    onTestFinished(() => browser[Symbol.asyncDispose]())
-    return { world, browser, tab: browser.tab }
+    return { world, tab: browser.tab }
   }
 
   const who = (text: string) => `document.getElementById('who')?.textContent === '${text}'`
 
   test.skipIf(!isHere)('somebody signs in, calls the API, is told of an end elsewhere, and signs out', async () => {
-    const { world, browser, tab } = await place()
+    const { world, tab } = await place()
     await tab.goto(`${world.url}/bff/login?returnTo=${encodeURIComponent('/orders#/lines')}`)
     await tab.press('button[value=alice]')
     await eventually(tab, who('This is alice'))
@@ -88,7 +92,7 @@ describe.each(browsers)('in $name', ({ isHere, launch, cookie, insecure, listsCo
   })
 
   test.skipIf(!isHere)('a popup signs in, tells the page and closes', async () => {
-    const { world, browser, tab } = await place()
+    const { world, tab } = await place()
     await tab.goto(`${world.url}/?popup`)
     await eventually(tab, who('Nobody'))
 

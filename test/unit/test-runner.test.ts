@@ -75,6 +75,17 @@ describe('what the tests need', () => {
     expect(commands).toEqual([])
   })
 
+  test.each([
+    ['apt does not have it', {}, 'install -y --no-install-recommends firefox-esr'],
+    ['nobody may install it', { isRoot: false }, undefined],
+  ])('is done without where it is optional and %s', (_, kind, last) => {
+    const { options, commands } = machine([], kind)
+
+    const firefox = { what: 'Firefox', names: ['firefox-esr'], packages: ['firefox-esr'], isOptional: true }
+    expect(provide([firefox], options)).toBeUndefined()
+    expect(commands.at(-1)).toBe(last)
+  })
+
   test('is asked for in one line where apt fails', () => {
     const { options } = machine(['redis-server'])
 

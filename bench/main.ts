@@ -8,6 +8,7 @@ import { circumstances, type Report, renderTable } from './report.ts'
 import { connections } from './scenarios/connections.ts'
 import { latency } from './scenarios/latency.ts'
 import { login } from './scenarios/login.ts'
+import { peers } from './scenarios/peers.ts'
 import { proxiedGet } from './scenarios/proxied-get.ts'
 import { start } from './scenarios/start.ts'
 import { stream } from './scenarios/stream.ts'
@@ -15,6 +16,7 @@ import type { Settings } from './settings.ts'
 
 const scenarios = new Map<string, (settings: Settings) => Promise<Report>>([
   ['proxied-get', proxiedGet],
+  ['peers', peers],
   ['latency', latency],
   ['start', start],
   ['login', login],

@@ -9,6 +9,8 @@ export interface BenchRedis extends AsyncDisposable {
   readonly part: Part
   /** How many commands were processed so far; asking counts too. */
   readonly commands: () => Promise<number>
+  /** Sends one inline command and resolves the raw answer. */
+  readonly ask: (command: string) => Promise<string>
 }
 
 /** @throws when there is neither redis-server nor valkey-server */
@@ -25,6 +27,7 @@ export async function startRedis(): Promise<BenchRedis> {
     url: `redis://127.0.0.1:${port}/0`,
     part,
     commands,
+    ask: (command) => ask(port, command),
     [Symbol.asyncDispose]: () => part[Symbol.asyncDispose](),
   }
 }

@@ -54,8 +54,15 @@ export async function startNginxProxy(
   return part
 }
 
-async function nginxCommand(nginx: string, file: string, http: readonly string[]): Promise<string[]> {
+/** Writes nginx's configuration and resolves the command that runs it; `main` stands in front of everything. */
+export async function nginxCommand(
+  nginx: string,
+  file: string,
+  http: readonly string[],
+  main: readonly string[] = [],
+): Promise<string[]> {
   const lines = [
+    ...main,
     // Not /dev/null: nginx deletes its pid file when it stops, and as root it could.
     `daemon off; worker_processes 1; pid ${file}.pid; error_log /dev/null;`,
     'events { worker_connections 4096; }',

@@ -1,11 +1,12 @@
 /** An authenticated GET of 1 kB through Sidegate, against a bare @fastify/http-proxy of the same versions. */
 import { startBareProxy } from '../bare-proxy-part.ts'
 import { BROWSER_FIELDS } from '../browser-fields.ts'
+import { COMPARISON_COLUMNS, comparisonRow } from '../comparison.ts'
 import { freePort } from '../free-port.ts'
 import { type Gateway, startGateway } from '../gateway.ts'
 import { interleave, type Measured, type System } from '../interleaved.ts'
 import { startRedis } from '../redis.ts'
-import { type Report, showNumber, showRatio } from '../report.ts'
+import type { Report } from '../report.ts'
 import type { Settings } from '../settings.ts'
 import { startNginxProxy, startUpstream } from '../upstream.ts'
 
@@ -79,26 +80,8 @@ function report(measured: readonly Measured[], { rounds, seconds, connections }:
   return {
     scenario: 'proxied-get',
     title: `Authenticated GET of 1 kB: ${rounds} rounds of ${seconds} s, ${connections} connections; ratios against the first row, paired by round`,
-    columns: [
-      'system',
-      'requests/s',
-      'ratio [middle half]',
-      'CPU µs',
-      'ratio [middle half]',
-      'p50 ms',
-      'p99 ms',
-      'Redis/request',
-    ],
-    rows: measured.map((one) => [
-      one.name,
-      showNumber(one.requestsPerSecond),
-      showRatio(one.throughputRatio),
-      showNumber(one.cpuMicrosecondsPerRequest, 1),
-      showRatio(one.cpuRatio),
-      showNumber(one.p50Microseconds / 1_000, 2),
-      showNumber(one.p99Microseconds / 1_000, 2),
-      one.countPerRequest === undefined ? '' : showNumber(one.countPerRequest, 3),
-    ]),
+    columns: COMPARISON_COLUMNS,
+    rows: measured.map(comparisonRow),
     notes: [
       'Requests per second depend on the machine; compare ratios. Redis commands include the four ticks a second of each instance.',
     ],

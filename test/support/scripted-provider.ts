@@ -49,6 +49,8 @@ export interface ScriptedProviderOptions {
   readonly clientSecret?: string
   /** Path of the issuer, with its trailing slash if it is to have one. */
   readonly path?: string
+  /** Where it listens; any free port unless given. */
+  readonly port?: number
   readonly tls?: ServerOptions
 }
 
@@ -153,7 +155,7 @@ export class ScriptedProvider implements AsyncDisposable {
         response.destroy(error instanceof Error ? error : undefined)
       })
     })
-    await new Promise<void>((resolve) => this.#server?.listen(0, '127.0.0.1', resolve))
+    await new Promise<void>((resolve) => this.#server?.listen(this.#options.port ?? 0, '127.0.0.1', resolve))
   }
 
   /** Signs with keys of another JWS algorithm from now on. */
@@ -162,6 +164,10 @@ export class ScriptedProvider implements AsyncDisposable {
     if (!keys) keyPairs.set(alg, (keys = makeKeys(alg)))
     this.#keys.set(alg, await keys)
     this.#alg = alg
+  }
+
+  get isListening(): boolean {
+    return this.#server?.listening ?? false
   }
 
   get port(): number {

@@ -45,7 +45,9 @@ class Load {
   }
 
   async #call(port: number, cookie: string, caller: number): Promise<void> {
-    for (let n = 0; this.#isRunning; n += 1) {
+    let n = 0
+    while (this.#isRunning) {
+      n += 1
       const method = n % 4 === 0 ? 'POST' : 'GET'
       let status = await this.#ask(port, cookie, method, `/api/${caller}/${n}`)
       // A machine that has other things to do: nothing has begun, and the answer says so.

@@ -133,9 +133,11 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     limiter: options.limiter,
     rateLimits: config.rateLimits,
     loginPath: `${config.basePath}/login`,
-    onCsrfRejection: (reason, policy) => {
+    onCsrfRejection: (reason, policy, raw) => {
       metrics.csrfRejections.inc({ reason })
-      options.audit.record('csrf.rejected', { reason, route: policy.name })
+      const cookie = cookies.sessionOf(raw)
+      const sessionRef = cookie === undefined ? undefined : cookies.refOf(cookie)
+      options.audit.record('csrf.rejected', { sessionRef, reason, route: policy.name })
     },
     now: options.now,
   }

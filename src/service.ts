@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
+import { certificateExpiries } from './config/certificates.ts'
 import { differences, takeOver } from './config/running.ts'
 import type { Config } from './config/schema.ts'
 import { buildGateway, type Gateway } from './gateway.ts'
@@ -78,7 +79,7 @@ export class Service {
     this.#config = config
     this.#log = log
     this.#now = options.now ?? Date.now
-    this.#metrics = new Metrics()
+    this.#metrics = new Metrics({ look: ({ providerUp }) => this.#providers.look(providerUp) })
     this.#tracedLog = options.tracing ? new TracedLog(log, options.tracing) : log
     this.#audit = new Audit(this.#tracedLog, { hashSubject: config.log.hashSubject })
     this.#keyRing = new KeyRing(config.session.keys ?? [KeyRing.generateKey()])
@@ -102,7 +103,7 @@ export class Service {
     })
     this.#readiness = new Readiness({
       probeStore: () => this.#store.probe(),
-      isProviderReady: () => [...this.#providers.clients.values()].every((client) => !client.degraded),
+      isProviderReady: () => !this.#providers.degraded,
       requireStore: config.readiness.requireStore,
     })
   }
@@ -119,6 +120,7 @@ export class Service {
     const gateway = await this.#build(this.#config, this.#providers.for(this.#config))
     this.#gateway = gateway
     await this.#listener.use(gateway)
+    this.#measure(this.#config)
     this.#management = buildManagement({ metrics: this.#metrics, readiness: this.#readiness, log: this.#log })
     await this.#management.listen({ host: management.host, port: management.port })
     if (admin) {
@@ -157,6 +159,11 @@ export class Service {
     return updated
   }
 
+  /** A changed configuration could not even be read. */
+  noteRefusedUpdate(): void {
+    this.#metrics.configReloads.inc({ outcome: 'refused' })
+  }
+
   async #update(changed: Config): Promise<void> {
     if (this.#stopping || !this.#listener) return
     const { config, kept } = takeOver(this.#config, changed)
@@ -169,8 +176,10 @@ export class Service {
       await this.#exchange(this.#listener, config)
     } catch (error) {
       this.#log.error({ err: error }, 'the changed configuration cannot be used; the old one stays in force')
+      this.noteRefusedUpdate()
       return
     }
+    this.#metrics.configReloads.inc({ outcome: 'taken' })
     this.#log.info({ settings: changes }, 'the changed configuration is in force')
   }
 
@@ -187,11 +196,19 @@ export class Service {
     if (tls) listener.useCertificate(tls)
     if (config.store.redis && this.#store instanceof RedisStore) this.#store.useCredentials(config.store.redis)
     const dismissed = this.#providers.use(providers)
+    this.#measure(config)
     this.#gateway = gateway
     const replaced = listener.use(gateway)
     void replaced.then(() => {
       for (const client of dismissed) client.close()
     })
+  }
+
+  /** What the metrics tell of a configuration. */
+  #measure(config: Config): void {
+    const { certificateExpiry } = this.#metrics
+    certificateExpiry.reset()
+    for (const [setting, at] of certificateExpiries(config)) certificateExpiry.set({ setting }, at)
   }
 
   #build(config: Config, providers: ReadonlyMap<string, ConfiguredProvider>): Promise<Gateway> {

@@ -54,6 +54,7 @@ export async function startGateway(configFile: string): Promise<RunningGateway> 
     rereadKeys: () => source.reload(),
   })
   source.onChange((changed) => void service.update(changed))
+  source.onRefused(() => service.noteRefusedUpdate())
   const addresses = await service.listen().catch(async (error: unknown) => {
     source.close()
     await service.stop()
@@ -76,10 +77,13 @@ export async function startGateway(configFile: string): Promise<RunningGateway> 
 export async function serve(args: readonly string[]): Promise<number> {
   const read = readArguments(args, help, configOption)
   if (!read) return 0
+  let running: RunningGateway | undefined
+  // Also while it starts, since by default the signal ends a process.
+  process.on('SIGHUP', () => void running?.reload())
   const gateway = await startGateway(configFile(read.options))
+  running = gateway
   announce(gateway)
 
-  process.on('SIGHUP', () => void gateway.reload())
   const signal = await nextSignal()
   for (const again of ['SIGTERM', 'SIGINT'] as const) process.once(again, () => process.exit(1))
   // Someone at a terminal wants it to end; an orchestrator wants its load balancer to notice first.

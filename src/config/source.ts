@@ -39,6 +39,7 @@ export class ConfigSource {
   #settling: NodeJS.Timeout | undefined
   #reloading: Promise<void> | undefined
   #closed = false
+  #onRefused: (() => void) | undefined
 
   /** @throws ConfigError when the configuration cannot be used */
   constructor(file: string, options: ConfigSourceOptions) {
@@ -64,6 +65,11 @@ export class ConfigSource {
   onChange(listener: Listener): () => void {
     this.#listeners.add(listener)
     return () => void this.#listeners.delete(listener)
+  }
+
+  /** Called for each changed configuration that cannot be used; one listener at most. */
+  onRefused(listener: () => void): void {
+    this.#onRefused = listener
   }
 
   /**
@@ -98,11 +104,8 @@ export class ConfigSource {
     try {
       loaded = loadConfig(this.#file, this.#options)
     } catch (error) {
-      if (!(error instanceof ConfigError)) throw error
-      const problems = error.problems.map(
-        ({ path, line, message }) => `${error.file}:${line}: ${formatPath(path)}: ${message}`,
-      )
-      log.error({ problems }, 'the changed configuration cannot be used; the old one stays in force')
+      log.error(describe(error), 'the changed configuration cannot be used; the old one stays in force')
+      this.#onRefused?.()
       return
     }
     if (JSON.stringify(loaded.config) === JSON.stringify(previous.config)) return
@@ -166,6 +169,12 @@ export class ConfigSource {
     if (this.#closed || fingerprint(this.#loaded.files) === this.#seen) return
     void this.reload()
   }
+}
+
+function describe(error: unknown): object {
+  if (!(error instanceof ConfigError)) return { err: error }
+  const { file, problems } = error
+  return { problems: problems.map(({ path, line, message }) => `${file}:${line}: ${formatPath(path)}: ${message}`) }
 }
 
 /** What changes when a file does: of a link, what it leads to. */

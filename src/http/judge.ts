@@ -69,7 +69,7 @@ export interface JudgeOptions<P extends Place> {
   readonly limiter: Limiter
   readonly rateLimits: Readonly<Record<'login' | 'refresh' | 'api', Rate | undefined>>
   readonly loginPath: string
-  readonly onCsrfRejection: (reason: string, policy: Policy) => void
+  readonly onCsrfRejection: (reason: string, policy: Policy, raw: IncomingMessage) => void
   readonly now: () => number
 }
 
@@ -200,7 +200,7 @@ export class Judge<P extends Place> {
       this.#options.csrf,
     )
     if (verdict.ok) return
-    this.#options.onCsrfRejection(verdict.reason, policy)
+    this.#options.onCsrfRejection(verdict.reason, policy, raw)
     throw new BffError('csrf_rejected', `CSRF check failed: ${verdict.reason}`)
   }
 

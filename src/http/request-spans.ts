@@ -1,6 +1,7 @@
 /** The spans of one request: its own, and what is done for it. Made only where there is tracing. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
+import { cleanText } from '../telemetry/redaction.ts'
 import type { Span, TraceContext, Tracing } from '../telemetry/tracing.ts'
 import type { SessionSource } from './judge.ts'
 
@@ -35,7 +36,7 @@ export class RequestSpans {
           'http.request.method': method,
           'url.scheme': publicUrl.protocol.slice(0, -1),
           // Never the query: the callback's holds the code.
-          'url.path': (raw.url ?? '').replace(/[?#].*$/s, '').slice(0, 256),
+          'url.path': cleanText((raw.url ?? '').replace(/[?#].*$/s, '')),
           'server.address': publicUrl.hostname,
           'network.protocol.version': raw.httpVersion,
         },

@@ -28,7 +28,7 @@ export function buildManagement(options: ManagementOptions): FastifyInstance {
   })
 
   app.get('/metrics', async (_request, reply) =>
-    reply.type('text/plain; version=0.0.4; charset=utf-8').send(await options.metrics.render()),
+    reply.type(options.metrics.contentType).send(await options.metrics.render()),
   )
   return app
 }

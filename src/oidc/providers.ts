@@ -1,5 +1,6 @@
 /** The clients of all configured providers: kept, added and dismissed as the configuration changes. */
 import type { Config, ProviderConfig } from '../config/schema.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import { OidcProvider, type OidcProviderOptions } from './provider.ts'
 
 /** A provider with its configuration as it stands. */
@@ -23,6 +24,17 @@ export class Providers {
   /** By name: one map through all changes; what is in it changes. */
   get clients(): ReadonlyMap<string, OidcProvider> {
     return this.#clients
+  }
+
+  /** Whether one of them was out of reach or out of order when it was last spoken to. */
+  get degraded(): boolean {
+    return [...this.#clients.values()].some((client) => client.degraded)
+  }
+
+  /** The same of each, as a metric. */
+  look(gauge: Metrics['providerUp']): void {
+    gauge.reset()
+    for (const [provider, client] of this.#clients) gauge.set({ provider }, client.degraded ? 0 : 1)
   }
 
   /** Begins to look for their metadata. */

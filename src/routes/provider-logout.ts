@@ -63,7 +63,10 @@ export function registerProviderLogout(app: FastifyInstance, options: ProviderLo
 }
 
 /** @throws BffError `invalid_request` with the check that failed; `store_unavailable` */
-async function endByLogoutToken(token: string, options: ProviderLogoutOptions): Promise<{ ended: number }> {
+async function endByLogoutToken(
+  token: string,
+  options: ProviderLogoutOptions,
+): Promise<{ readonly ended: number; readonly sub: string | undefined }> {
   const provider = [...options.providers.values()].find(({ issuer }) => issuer === issuerInside(token))
   if (!provider) throw new BffError('invalid_request', 'the logout token is of no configured issuer')
   const { iss, sub, sid, jti, iat, exp } = await provider.verifyLogoutToken(token)
@@ -82,7 +85,7 @@ async function endByLogoutToken(token: string, options: ProviderLogoutOptions): 
       : await options.manager.endByProviderSession(iss, sid, 'backchannel_logout')
   // Remembered after the effect: a failure before this line lets the server try again.
   await store.note(keys[0] as string, 'used', Math.max(60_000, exp * 1_000 - options.now())) // a ring has at least one key
-  return { ended }
+  return { ended, sub }
 }
 
 /** Only to choose the provider, whose keys then decide. */

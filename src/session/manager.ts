@@ -119,7 +119,7 @@ export class SessionManager {
       store,
       index: this.#index,
       settings,
-      end: async (ref, reason, onlyIf) => (await this.#end(ref, reason, onlyIf)) !== undefined,
+      end: (ref, reason, onlyIf) => this.#end(ref, reason, onlyIf),
       now,
     })
     this.#refresher = new Refresher({
@@ -127,7 +127,7 @@ export class SessionManager {
       providers: options.providers,
       read: (cookieValue, ref) => this.#reader.read(cookieValue, ref),
       write: (cookieValue, current, next, owner) => this.#write(cookieValue, current, next, owner),
-      end: async (ref, reason, onlyIf) => (await this.#end(ref, reason, onlyIf)) !== undefined,
+      end: (ref, reason, onlyIf, sub) => this.#end(ref, reason, onlyIf, sub),
       get refreshMargin() {
         return settings.refreshMargin
       },
@@ -144,9 +144,7 @@ export class SessionManager {
       get idleTimeout() {
         return settings.idleTimeout
       },
-      end: async (ref, reason, lastSeenAt) => {
-        return (await this.#end(ref, reason, reason === 'idle_timeout' ? { lastSeenAt } : {})) !== undefined
-      },
+      end: (ref, reason, lastSeenAt) => this.#end(ref, reason, reason === 'idle_timeout' ? { lastSeenAt } : {}),
       now,
       log,
     })
@@ -279,8 +277,13 @@ export class SessionManager {
    */
   async end(cookieValue: string, reason: EndReason): Promise<Session | undefined> {
     const ref = sessionRef(cookieValue)
-    const stored = await this.#end(ref, reason)
-    const opened = stored && (await this.#reader.open(cookieValue, ref, stored))
+    const stored = await this.#delete(ref, reason)
+    let opened: OpenedSession | undefined
+    try {
+      opened = stored && (await this.#reader.open(cookieValue, ref, stored))
+    } finally {
+      if (stored) this.#recordEnd(ref, reason, opened?.session.sub)
+    }
     if (opened?.session.indexed) {
       // What stays behind points nowhere, and goes at the session's absolute end.
       await this.#index.remove(opened.session.indexed).catch((error: unknown) => {
@@ -292,7 +295,7 @@ export class SessionManager {
 
   /** Whether something was there. Its tokens cannot be revoked: without the cookie nothing opens them. */
   async endByRef(ref: string, reason: EndReason): Promise<boolean> {
-    return (await this.#end(ref, reason)) !== undefined
+    return this.#end(ref, reason)
   }
 
   /** Ends all sessions of one session at the provider (`sid`); resolves how many there were. */
@@ -400,11 +403,11 @@ export class SessionManager {
     const { session, use } = opened
     const now = this.#now()
     if (now >= session.expiresAt) {
-      await this.#end(session.ref, 'absolute_timeout')
+      await this.#end(session.ref, 'absolute_timeout', {}, session.sub)
       return undefined
     }
     if (now < use.lastSeenAt + this.#settings.idleTimeout) return opened
-    if (await this.#end(session.ref, 'idle_timeout', { lastSeenAt: use.lastSeenAt })) return undefined
+    if (await this.#end(session.ref, 'idle_timeout', { lastSeenAt: use.lastSeenAt }, session.sub)) return undefined
     const again = await this.#reader.read(cookieValue, session.ref)
     return again && this.#now() < again.use.lastSeenAt + this.#settings.idleTimeout ? again : undefined
   }
@@ -502,14 +505,24 @@ export class SessionManager {
     }
   }
 
-  async #end(ref: string, reason: EndReason, onlyIf?: DeleteConditions): Promise<StoredSession | undefined> {
+  async #end(ref: string, reason: EndReason, onlyIf?: DeleteConditions, sub?: string): Promise<boolean> {
+    const stored = await this.#delete(ref, reason, onlyIf)
+    if (stored) this.#recordEnd(ref, reason, sub)
+    return stored !== undefined
+  }
+
+  async #delete(ref: string, reason: EndReason, onlyIf?: DeleteConditions): Promise<StoredSession | undefined> {
     const stored = await this.store.delete(ref, reason, onlyIf)
     if (!stored) return undefined
     this.#forget(ref)
     this.#watch.ended(ref, reason)
     this.#options.metrics?.sessionsEnded.inc({ reason })
-    this.#options.audit.record('session.ended', { sessionRef: ref, reason })
     return stored
+  }
+
+  /** @param sub the user, where the session could be opened: without its cookie nobody knows */
+  #recordEnd(ref: string, reason: EndReason, sub: string | undefined): void {
+    this.#options.audit.record('session.ended', { sessionRef: ref, sub, reason })
   }
 
   #forget(ref: string): void {

@@ -47,7 +47,7 @@ export interface RefresherOptions {
   readonly read: (cookieValue: string, ref: string) => Promise<OpenedSession | undefined>
   /** Seals and writes the next version, by compare-and-set. */
   readonly write: (cookieValue: string, current: OpenedSession, next: Session, owner: string) => Promise<ReplaceOutcome>
-  readonly end: (ref: string, reason: EndReason, onlyIf: DeleteConditions) => Promise<boolean>
+  readonly end: (ref: string, reason: EndReason, onlyIf: DeleteConditions, sub: string) => Promise<boolean>
   readonly refreshMargin: number
   /** Of the lock; its holder renews it every third of it. */
   readonly leaseMs: number
@@ -401,7 +401,7 @@ export class Refresher {
     if (haveNewTokens(current.session, session)) return this.#joined(current)
     const { version } = current.session
     const endReason = session.refreshInDoubt && reason === 'invalid_grant' ? 'refresh_lost' : 'refresh_rejected'
-    if (await this.#options.end(hold.ref, endReason, { version })) {
+    if (await this.#options.end(hold.ref, endReason, { version }, session.sub)) {
       this.#setbacks.delete(hold.ref)
       this.#options.metrics?.refreshes.inc({ outcome: 'rejected' })
       this.#recordFailure(session, reason)

@@ -11,6 +11,14 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 export interface MetricsOptions {
   /** Also the process and event-loop defaults; off in tests that build many. */
   readonly defaults?: boolean
+  /** Called before each look at the metrics, to set what is only known then. */
+  readonly look?: (metrics: Metrics) => void
+}
+
+/** A counter by outcome that takes no other outcomes than its own. */
+export interface OutcomeCounter<Outcome extends string> {
+  inc(labels: { readonly outcome: Outcome }): void
+  labels(outcome: Outcome): { inc(): void }
 }
 
 /**
@@ -21,6 +29,7 @@ export interface MetricsOptions {
  */
 export class Metrics {
   readonly #registry = new Registry()
+  readonly #look: MetricsOptions['look']
   readonly #children = new Map<string, { inc(): void }>()
   readonly #durations = new Map<string, { observe(seconds: number): void }>()
 
@@ -41,8 +50,17 @@ export class Metrics {
     ['route'],
     REQUEST_BUCKETS,
   )
-  readonly logins = this.#counter('logins_total', 'Callbacks, by how they ended.', ['outcome'])
-  readonly refreshes = this.#counter('refreshes_total', 'Token refreshes, by how they ended.', ['outcome'])
+  readonly logins = this.#outcomes('logins_total', 'Callbacks, by how they ended.', [
+    'succeeded',
+    'failed',
+    'unavailable',
+  ])
+  readonly refreshes = this.#outcomes('refreshes_total', 'Token refreshes, by how they ended.', [
+    'refreshed',
+    'joined',
+    'rejected',
+    'unavailable',
+  ])
   readonly sessionsStarted = this.#counter('sessions_started_total', 'Sessions created.', [])
   readonly sessionsEnded = this.#counter('sessions_ended_total', 'Sessions ended, by reason.', ['reason'])
   readonly csrfRejections = this.#counter('csrf_rejections_total', 'Requests refused as cross-site, by reason.', [
@@ -55,8 +73,11 @@ export class Metrics {
     STORE_BUCKETS,
   )
   readonly storeErrors = this.#counter('store_errors_total', 'Operations that the session store could not do.', [])
-  readonly sessionCache = this.#counter('session_cache_total', 'Look-ups in the session cache, by outcome.', [
-    'outcome',
+  readonly sessionCache = this.#outcomes('session_cache_total', 'Look-ups in the session cache, by outcome.', [
+    'hit',
+    'miss',
+    'bypass',
+    'grace',
   ])
   readonly providerDuration = this.#histogram(
     'provider_duration_seconds',
@@ -64,15 +85,26 @@ export class Metrics {
     ['endpoint'],
     REQUEST_BUCKETS,
   )
-  readonly openStreams = new Gauge({
-    name: 'sidegate_open_streams',
-    help: 'WebSockets and event streams that are open now.',
-    labelNames: ['kind'],
-    registers: [this.#registry],
-  })
+  readonly openStreams = this.#gauge('open_streams', 'WebSockets and event streams that are open now.', 'kind')
+  readonly providerUp = this.#gauge(
+    'provider_up',
+    'Whether the authorization server answered well when it was last spoken to.',
+    'provider',
+  )
+  readonly certificateExpiry = this.#gauge(
+    'certificate_expiry_timestamp_seconds',
+    'When a configured certificate ends, by its setting.',
+    'setting',
+  )
+  readonly configReloads = this.#outcomes('config_reloads_total', 'Changed configurations, by what became of them.', [
+    'taken',
+    'refused',
+  ])
 
   constructor(options: MetricsOptions = {}) {
+    this.#look = options.look
     if (options.defaults ?? true) collectDefaultMetrics({ register: this.#registry })
+    for (const kind of ['websocket', 'events']) this.openStreams.set({ kind }, 0)
   }
 
   /** One answered request. `route` is the configured path or an endpoint's name, never the path that was asked for. */
@@ -101,11 +133,23 @@ export class Metrics {
 
   /** All metrics in Prometheus text format. */
   render(): Promise<string> {
+    this.#look?.(this)
     return this.#registry.metrics()
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
     return new Counter({ name: `sidegate_${name}`, help, labelNames: [...labelNames], registers: [this.#registry] })
+  }
+
+  /** A counter whose outcomes are known: each is there from the start, so that a rate sees the first of its kind. */
+  #outcomes<Outcome extends string>(name: string, help: string, outcomes: readonly Outcome[]): OutcomeCounter<Outcome> {
+    const counter = this.#counter(name, help, ['outcome'])
+    for (const outcome of outcomes) counter.inc({ outcome }, 0)
+    return counter
+  }
+
+  #gauge<Label extends string>(name: string, help: string, label: Label): Gauge<Label> {
+    return new Gauge({ name: `sidegate_${name}`, help, labelNames: [label], registers: [this.#registry] })
   }
 
   #histogram<Label extends string>(

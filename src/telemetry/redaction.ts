@@ -6,32 +6,20 @@ const LIMIT = 256
 const SECRET_NAMES = new Set([
   'authorization',
   'proxyauthorization',
-  'cookie',
-  'cookies',
-  'setcookie',
   'cookievalue',
   'dpop',
   'dpopkey',
-  'password',
-  'secret',
-  'clientsecret',
-  'clientassertion',
   'privatekey',
+  'apikey',
   'code',
   'codeverifier',
   'state',
   'nonce',
-  'token',
-  'tokens',
-  'accesstoken',
-  'refreshtoken',
-  'idtoken',
   'idtokenhint',
-  'logouttoken',
-  'subjecttoken',
-  'actortoken',
-  'assertion',
+  'ticket',
 ])
+/** Whatever it is a token, secret or cookie of: `refresh_token`, `x-auth-token`, `clientSecret`, `Set-Cookie`. */
+const SECRET_ENDS = /(?:token|secret|password|cookie|assertion)s?$/
 
 /** Failure codes (`login_failed`, `ECONNRESET`): the one kind of `code` that may be seen. */
 const PUBLIC_CODE = /^(?:[a-z_]{1,48}|[A-Z][A-Z0-9_]{1,47})$/
@@ -57,7 +45,7 @@ function kindOf(name: string): Kind {
   let kind = kinds.get(name)
   if (kind === undefined) {
     const plain = name.replaceAll(/[-_]/g, '').toLowerCase()
-    kind = SECRET_NAMES.has(plain) ? (plain === 'code' ? 'code' : 'secret') : 'plain'
+    kind = plain === 'code' ? 'code' : SECRET_NAMES.has(plain) || SECRET_ENDS.test(plain) ? 'secret' : 'plain'
     if (kinds.size < MOST_REMEMBERED) kinds.set(name, kind)
   }
   return kind
@@ -76,8 +64,8 @@ export function cleanText(text: string): string {
     .replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
     .replaceAll(/eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}/g, '[token]')
     .replaceAll(/\b(Bearer|DPoP|Basic) +[A-Za-z0-9._~+/=-]{8,}/gi, '$1 [removed]')
-    .replaceAll(/(\/\/)[^\s/@]{1,256}@/g, '$1[removed]@')
-    .replaceAll(/([?&#][A-Za-z_]{1,64}=)[^\s&#"']+/g, '$1[removed]')
+    .replaceAll(/(\/\/)[^\s/]{1,256}@/g, '$1[removed]@')
+    .replaceAll(/([?&#;][\w.%-]{1,64}=)[^\s&#"']+/g, '$1[removed]')
   return cleaned.length > LIMIT ? `${cleaned.slice(0, LIMIT - 1)}…` : cleaned
 }
 

@@ -84,6 +84,7 @@ test('while the authorization server is away logins are 503, sessions go on, and
 
   const login = await tab.navigate(callback, { from: scripted.server.origin })
   const call = await tab.fetch(`${scripted.url}/api/orders`, { from: scripted.url })
+  const during = await scripted.world.metric('sidegate_provider_up{provider="default"}')
   delete scripted.server.faults.token
 
   expect(login.status).toBe(503)
@@ -91,6 +92,7 @@ test('while the authorization server is away logins are 503, sessions go on, and
   expect(Number(login.headers['retry-after'])).toBeGreaterThan(0)
   expect(call.status).toBe(200)
   expect((await scripted.signIn(tab)).url).toBe(`${scripted.url}/`)
+  expect([during, await scripted.world.metric('sidegate_provider_up{provider="default"}')]).toEqual([0, 1])
 })
 
 test('a whole sign-in and sign-out are lines of JSON in UTC, one event each, with hashed names (CF-06)', async () => {

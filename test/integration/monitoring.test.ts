@@ -6,6 +6,8 @@ import { parser } from '@prometheus-io/lezer-promql'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { parse } from 'yaml'
+import { endReasons } from '../../src/session/session.ts'
+import { createAuthority } from '../support/certificate-authority.ts'
 import { startRedis } from '../support/redis.ts'
 import { startWorld, until } from '../support/world.ts'
 
@@ -122,8 +124,19 @@ beforeAll(async () => {
 /** A gateway to which everything happens that is worth a metric. */
 async function metricsOfARun(): Promise<string> {
   await using redis = await startRedis()
+  await using authority = await createAuthority()
+  const { cert, key } = await authority.issue('client')
   await using world = await startWorld({
-    config: { store: { redis: { url: redis.url } }, session: { keys: ['A'.repeat(43)] } },
+    config: ({ upstream }) => ({
+      store: { redis: { url: redis.url } },
+      session: { keys: ['A'.repeat(43)] },
+      routes: [
+        { path: '/api', upstream },
+        // Nobody goes there: its certificate has an end all the same.
+        { path: '/secure', upstream: 'https://127.0.0.1:1', tls: { cert, key } },
+        { path: '/', upstream, session: 'none' },
+      ],
+    }),
   })
   const { browser, tab } = await world.signedIn()
   // The cache answers once this instance hears of what others do.
@@ -141,6 +154,11 @@ async function metricsOfARun(): Promise<string> {
   })
   await once(socket, 'open')
   await tab.navigate(`${world.url}/bff/callback?state=x&code=y`)
+  await tab.fetch('/bff/session')
+  await fetch(`${world.url}/bff/backchannel-logout`, {
+    method: 'POST',
+    body: new URLSearchParams({ logout_token: 'x' }),
+  })
 
   world.provider.breakDown('/token', 503)
   world.clock.advance(290_000)
@@ -192,6 +210,48 @@ test('every metric of our own is on the dashboard', () => {
   const own = [...types].filter((name) => name.startsWith('sidegate_') && !/_(sum|count)$/.test(name))
 
   expect(own.filter((name) => !named.includes(name))).toEqual([])
+})
+
+/** Contract: each metric with its labels and all values that they can have; `*` is what the configuration names. */
+const METRICS: Readonly<Record<string, Readonly<Record<string, readonly string[] | '*'>>>> = {
+  sidegate_requests_total: { route: '*', method: '*', status: '*' },
+  sidegate_request_duration_seconds: { route: '*' },
+  sidegate_upstream_duration_seconds: { route: '*' },
+  sidegate_logins_total: { outcome: ['succeeded', 'failed', 'unavailable'] },
+  sidegate_refreshes_total: { outcome: ['refreshed', 'joined', 'rejected', 'unavailable'] },
+  sidegate_sessions_started_total: {},
+  sidegate_sessions_ended_total: { reason: endReasons },
+  sidegate_csrf_rejections_total: { reason: '*' },
+  sidegate_store_duration_seconds: { operation: '*' },
+  sidegate_store_errors_total: {},
+  sidegate_session_cache_total: { outcome: ['hit', 'miss', 'bypass', 'grace'] },
+  sidegate_provider_duration_seconds: {
+    endpoint: ['metadata', 'jwks', 'token', 'par', 'userinfo', 'revocation', 'introspection'],
+  },
+  sidegate_open_streams: { kind: ['websocket', 'events'] },
+  sidegate_provider_up: { provider: '*' },
+  sidegate_certificate_expiry_timestamp_seconds: { setting: '*' },
+  sidegate_config_reloads_total: { outcome: ['taken', 'refused'] },
+}
+
+test('every metric of our own has exactly its labels, and values from its list only', () => {
+  const own = [...samples].filter(([name]) => name.startsWith('sidegate_'))
+  const seen = new Set<string>()
+  for (const [name, labels] of own) {
+    const metric = name in METRICS ? name : name.replace(/_(bucket|sum|count)$/, '')
+    seen.add(metric)
+    const names = [...labels.keys()].filter((label) => label !== 'le' || !name.endsWith('_bucket'))
+    expect([name, names.toSorted((a, b) => a.localeCompare(b))]).toEqual([
+      name,
+      Object.keys(METRICS[metric] ?? {}).toSorted((a, b) => a.localeCompare(b)),
+    ])
+    for (const [label, values] of Object.entries(METRICS[metric] ?? {})) {
+      if (values !== '*') expect(values).toEqual(expect.arrayContaining([...(labels.get(label) ?? [])]))
+    }
+  }
+  expect([...seen].toSorted((a, b) => a.localeCompare(b))).toEqual(
+    Object.keys(METRICS).toSorted((a, b) => a.localeCompare(b)),
+  )
 })
 
 test('the dashboard uses no variable that it does not have, and its panels do not overlap', () => {

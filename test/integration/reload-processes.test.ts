@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { get, type RequestOptions } from 'node:https'
 import type { IncomingMessage } from 'node:http'
@@ -264,5 +265,11 @@ test('a changed file is taken over without a signal, once it can be used', async
   await gateway.until(({ msg }) => msg === IN_FORCE)
 
   expect(refused).toEqual([200, 404])
+  const { management } = gateway.lines.find(({ msg }) => msg === 'listening') ?? {}
+  const metrics = await (await fetch(`${String(management)}/metrics`)).text()
+  expect(metrics).toMatch(/sidegate_config_reloads_total\{outcome="refused"\} [1-9]/)
+  expect(metrics).toMatch(/sidegate_config_reloads_total\{outcome="taken"\} [1-9]/)
+  const ends = Number(/sidegate_certificate_expiry_timestamp_seconds\{setting="listen.tls"\} (\S+)/.exec(metrics)?.[1])
+  expect(ends * 1_000).toBe(Date.parse(new X509Certificate(cert).validTo))
   expect([await statusOf('/one'), await statusOf('/two')]).toEqual([404, 200])
 }, 60_000)

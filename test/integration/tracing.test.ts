@@ -143,6 +143,17 @@ test('what was not traced by order of the sampler is passed on unrecorded', asyn
   expect(collector.spans).toEqual([])
 })
 
+test('a span holds no token, query or fragment of an address, wherever it stands in it', async () => {
+  const { collector, scripted } = await tracedWorld()
+  const token = `eyJ${'a'.repeat(20)}.${'b'.repeat(20)}.${'c'.repeat(20)}`
+
+  await fetch(`${scripted.url}/api/reset/${token}?code=${token}`, { headers: { traceparent: traceparent() } })
+
+  const spans = await collector.until((all) => all.some(({ traceId }) => traceId === CALLER.trace))
+  expect(spans.find(({ traceId }) => traceId === CALLER.trace)?.attributes['url.path']).toBe('/api/reset/[token]')
+  expect(JSON.stringify(spans)).not.toContain(token.slice(0, 20))
+})
+
 test('a WebSocket is a span that ends with its handshake', async () => {
   const collector = await Collector.start()
   const world = await startWorld({

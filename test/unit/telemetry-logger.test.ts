@@ -54,6 +54,11 @@ test.each([
   [{ url: 'https://app.example/bff/callback?code=opaque-token-value' }],
   [{ url: 'redis://user:opaque-token-value@redis:6379' }],
   [{ list: [{ client_secret: 'opaque-token-value' }] }],
+  [{ sessionCookie: 'opaque-token-value' }],
+  [{ headers: { 'x-auth-token': 'opaque-token-value', 'Set-Cookie': 'opaque-token-value' } }],
+  [{ ticket: 'opaque-token-value' }],
+  [{ detail: 'GET /done?access-token=opaque-token-value;refresh-token=opaque-token-value' }],
+  [{ url: 'redis://user:pass@opaque-token-value@redis:6379' }],
 ])('the second net catches a secret in %j (TK-09)', (fields) => {
   const { log, text } = capture()
 

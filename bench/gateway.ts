@@ -18,6 +18,7 @@ export interface GatewayOptions {
   /** Laid over the whole configuration. */
   readonly config?: Readonly<Record<string, unknown>>
   readonly nodeOptions?: readonly string[]
+  readonly env?: NodeJS.ProcessEnv
   /** How many browsers sign in; 1 unless given. */
   readonly sessions?: number
 }
@@ -60,7 +61,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ],
     core: MEASURED_CORE,
     outputFile: join(options.directory, `${options.name}.log`),
-    env: { NODE_ENV: 'production' },
+    env: { NODE_ENV: 'production', ...options.env },
   })
   const startedInMs = await part.answering(`http://127.0.0.1:${managementPort}/healthz`)
   await part.answering(`http://127.0.0.1:${managementPort}/readyz`)

@@ -51,19 +51,22 @@ const onlyNewTokens = ({ upstream }: World) => {
 }
 
 describe('a token that the API has refused as invalid', () => {
-  test.each(['GET', 'HEAD', 'DELETE', 'POST'])('%s without a body: one refresh, one more attempt', async (method) => {
-    const { world, api, refreshes, tab } = await refusingWorld()
-    api.refuses = onlyNewTokens(world)
+  test.each(['GET', 'HEAD', 'DELETE', 'POST'])(
+    '%s without a body: one refresh, one more attempt (R57)',
+    async (method) => {
+      const { world, api, refreshes, tab } = await refusingWorld()
+      api.refuses = onlyNewTokens(world)
 
-    const answer = await tab.fetch('/api/orders?a=b', { method })
+      const answer = await tab.fetch('/api/orders?a=b', { method })
 
-    expect(answer.status).toBe(200)
-    if (method !== 'HEAD') expect(answer.text).toBe(`taken: ${method} /api/orders?a=b`)
-    expect(new Set(api.heard()).size).toBe(2)
-    expect([api.heard().length, refreshes()]).toEqual([2, 1])
-    await tab.fetch('/api/orders')
-    expect([api.heard().length, refreshes()]).toEqual([3, 1])
-  })
+      expect(answer.status).toBe(200)
+      if (method !== 'HEAD') expect(answer.text).toBe(`taken: ${method} /api/orders?a=b`)
+      expect(new Set(api.heard()).size).toBe(2)
+      expect([api.heard().length, refreshes()]).toEqual([2, 1])
+      await tab.fetch('/api/orders')
+      expect([api.heard().length, refreshes()]).toEqual([3, 1])
+    },
+  )
 
   test('of twenty calls at once costs one refresh, and each is made once more (RF-03)', async () => {
     const { world, api, refreshes, tab } = await refusingWorld()

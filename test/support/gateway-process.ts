@@ -18,9 +18,13 @@ export class GatewayProcess {
   readonly #exited: Promise<number | null>
   readonly #waiting = new Set<() => void>()
 
-  private constructor(directory: string) {
+  private constructor(directory: string, mostDescriptors: number | undefined) {
     this.#directory = directory
-    this.#child = spawn(process.execPath, [join(root, 'src/main.ts')], {
+    const command = [process.execPath, join(root, 'src/main.ts')]
+    // The shell gives its place to the gateway, which then has its limits and its pid.
+    const limited = ['sh', '-c', 'ulimit -n "$0" && exec "$@"', String(mostDescriptors), ...command]
+    const [program = '', ...args] = mostDescriptors === undefined ? command : limited
+    this.#child = spawn(program, args, {
       cwd: directory,
       env: { PATH: process.env['PATH'] ?? '' },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -38,11 +42,18 @@ export class GatewayProcess {
     this.#child.stderr?.on('data', read)
   }
 
-  /** Starts it in a directory with these files, `sidegate.yaml` among them, for one test; resolves once it listens. */
-  static async start(files: Readonly<Record<string, string>>): Promise<GatewayProcess> {
+  /**
+   * Starts it in a directory with these files, `sidegate.yaml` among them, for one test; resolves once it listens.
+   *
+   * @param limits how many files and sockets it may have open
+   */
+  static async start(
+    files: Readonly<Record<string, string>>,
+    limits: { readonly descriptors?: number } = {},
+  ): Promise<GatewayProcess> {
     const directory = await mkdtemp(join(tmpdir(), 'sidegate-process-'))
     await writeAll(directory, files)
-    const gateway = new GatewayProcess(directory)
+    const gateway = new GatewayProcess(directory, limits.descriptors)
     // Also when the test runs out of time.
     onTestFinished(() => gateway.#end())
     await gateway.until(({ msg }) => msg === 'listening')

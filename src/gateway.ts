@@ -276,7 +276,7 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
       await reply.send()
       return
     }
-    const provider = onlyProvider(loginOptions)
+    const provider = judged.place.policy.loginProvider ?? onlyProvider(loginOptions)
     const returnTo = judged.path.path + judged.path.query
     if (provider === undefined) await reply.redirect(loginUrlFor(returnTo), 302)
     else
@@ -291,7 +291,7 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
 
 /** What a `login` route asks of the sign-in that it begins (`routes[].login`). */
 function routeParams(place: Place): Readonly<Record<string, string>> {
-  const params = place instanceof Route ? (place.config.login ?? {}) : {}
+  const { provider: _, ...params } = (place instanceof Route && place.config.login) || {}
   // Lists of values are texts with spaces on the wire (`acr_values`, `ui_locales`).
   return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, [value].flat().join(' ')]))
 }

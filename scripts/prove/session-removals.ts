@@ -157,8 +157,8 @@ export const sessionRemovals: readonly GuardRemoval[] = [
     id: 'SC-12',
     without: 'treats an outage of the store as nobody being signed in',
     file: 'src/http/judge.ts',
-    text: "if (!isWelcome || !hasCode(error, 'session_expired')) throw error",
-    replacement: 'if (!isWelcome) throw error',
+    text: "if (!hasCode(error, 'session_expired')) throw error",
+    replacement: '',
     tests: ['test/unit/judge.test.ts', PROXY],
   },
   {

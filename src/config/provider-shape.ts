@@ -55,8 +55,12 @@ export const provider = z
         'tls_client_auth',
         'self_signed_tls_client_auth',
       ])
-      .default('client_secret_basic')
-      .meta({ description: 'How this client proves who it is, as registered at the authorization server.' }),
+      .optional()
+      .meta({
+        description:
+          'How this client proves who it is, as registered at the authorization server. With profile fapi2 the default is private_key_jwt, or tls_client_auth where there is a certificate and no key.',
+        default: 'client_secret_basic',
+      }),
     basicEncoding: z.enum(['rfc6749', 'raw']).default('rfc6749').meta({
       description:
         'With client_secret_basic: form-encode identifier and secret as RFC 6749 §2.3.1 wants, or send them raw to servers that do not decode.',
@@ -106,13 +110,18 @@ export const provider = z
     responseMode: z.enum(['query', 'form_post', 'jwt', 'query.jwt', 'form_post.jwt']).default('query').meta({
       description: 'How the answer of a login comes back; the ones with jwt are signed (JARM).',
     }),
-    dpop: z.boolean().default(false).meta({ description: 'Bind tokens to a key of each session (RFC 9449).' }),
+    dpop: z.boolean().optional().meta({
+      description:
+        'Bind tokens to a key of each session (RFC 9449). With profile fapi2 it is on, unless tls binds them to a certificate.',
+      default: false,
+    }),
     userinfo: z
       .boolean()
       .default(false)
       .meta({ description: 'Ask the UserInfo endpoint at login and after each refresh.' }),
     profile: z.enum(['fapi2']).optional().meta({
-      description: 'Hold this provider to the FAPI 2.0 Security Profile; what contradicts it stops the start.',
+      description:
+        'Hold this provider to the FAPI 2.0 Security Profile: turns on what it asks for, and what contradicts it stops the start.',
     }),
     idTokenSignedResponseAlg: z
       .enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'], {
@@ -135,11 +144,23 @@ export const provider = z
     }),
     logout: logout.prefault({}).meta({ description: 'What a logout does at the authorization server.' }),
   })
-  // FAPI 2.0 §5.4.1 takes no RS256.
-  .transform((value) => ({
-    ...value,
-    idTokenSignedResponseAlg:
-      value.idTokenSignedResponseAlg ?? (value.profile === 'fapi2' ? ('PS256' as const) : ('RS256' as const)),
-  }))
+  .transform((value) => {
+    const { profile, privateKey, tls } = value
+    // What is not written is chosen by the profile: FAPI 2.0 §5.3.3 takes no secret and no bearer token, §5.4.1 no RS256.
+    const isFapi = profile === 'fapi2'
+    const method = !isFapi
+      ? 'client_secret_basic'
+      : privateKey !== undefined
+        ? 'private_key_jwt'
+        : tls
+          ? 'tls_client_auth'
+          : 'client_secret_basic'
+    return {
+      ...value,
+      clientAuthentication: value.clientAuthentication ?? method,
+      dpop: value.dpop ?? (isFapi && !tls),
+      idTokenSignedResponseAlg: value.idTokenSignedResponseAlg ?? (isFapi ? 'PS256' : 'RS256'),
+    } as const
+  })
 
 export type ProviderConfig = z.output<typeof provider>

@@ -1,6 +1,7 @@
 /** What the keys of a route mean to each other, and the routes among themselves. */
 import { isProtected } from './network.ts'
 import { checkPair } from './rules.ts'
+import { suggest } from './suggest.ts'
 import { checkParameters, providerEntries } from './provider-rules.ts'
 import type { ConfigPath, Report } from './problem.ts'
 import type { RouteConfig } from './route-shape.ts'
@@ -52,7 +53,7 @@ export function checkRoutes(config: ConfigValues, report: Report): void {
     }
     checkTarget(route, path, report)
     checkBearer(route, path, report)
-    checkAccess(route, path, report)
+    checkAccess(route, path, config, report)
     checkHeaders(route, path, config, report)
   }
 }
@@ -92,7 +93,7 @@ function checkBearer({ bearer, token }: RouteConfig, path: ConfigPath, report: R
     )
 }
 
-function checkAccess(route: RouteConfig, path: ConfigPath, report: Report): void {
+function checkAccess(route: RouteConfig, path: ConfigPath, config: ConfigValues, report: Report): void {
   if (route.session === 'none') {
     for (const key of ['allow', 'acr', 'maxAge', 'identityHeaders'] as const) {
       if (route[key] !== undefined && !route.bearer)
@@ -108,11 +109,30 @@ function checkAccess(route: RouteConfig, path: ConfigPath, report: Report): void
         'needs a session, and session: none does not look for one: write session: required, or token: none',
       )
   }
-  if (route.login !== undefined && route.session !== 'login')
-    report([...path, 'login'], 'is for routes with session: login, which begin a login themselves')
-  checkParameters(route.login, [...path, 'login'], report)
+  checkLogin(route, path, config, report)
   if (typeof route.token === 'object' && Object.keys(route.token).length === 0)
     report([...path, 'token'], 'is empty: write user, none, or an object with resource or scopes')
+}
+
+function checkLogin({ login, session }: RouteConfig, path: ConfigPath, config: ConfigValues, report: Report): void {
+  if (login === undefined) return
+  const { provider, ...params } = login
+  const leadsThere = session === 'required' && Object.keys(params).length === 0
+  if (session !== 'login' && !leadsThere)
+    report(
+      [...path, 'login'],
+      'is for routes with session: login, which begin a login themselves; a required one takes provider alone',
+    )
+  checkParameters(params, [...path, 'login'], report)
+  if (provider === undefined) return
+  const names = Object.keys(config.providers ?? {})
+  const [first = ''] = names
+  if (names.length === 0) report([...path, 'login', 'provider'], 'is for several providers: there is one, remove it')
+  else if (typeof provider !== 'string' || !names.includes(provider))
+    report(
+      [...path, 'login', 'provider'],
+      `is no name under providers: write ${(typeof provider === 'string' && suggest(provider, names)) || first}`,
+    )
 }
 
 function checkHeaders(route: RouteConfig, path: ConfigPath, config: ConfigValues, report: Report): void {

@@ -145,7 +145,10 @@ export const route = z.strictObject({
     .min(1)
     .default(256)
     .meta({ description: 'Requests that may be open at this upstream at once; more wait for a moment, then get 503.' }),
-  login: parameters.optional().meta({ description: 'Parameters of the login that a `login` route starts.' }),
+  login: parameters.optional().meta({
+    description:
+      'Parameters of the login that a `login` route starts; of several providers, `provider` names the one. A `required` route takes that alone: its 401 leads there.',
+  }),
 })
 
 export type RouteConfig = z.output<typeof route>

@@ -163,8 +163,8 @@ export class Judge<P extends Place> {
       session = await this.#options.sessions.resolve(sessionCookie, options)
     } catch (error) {
       // Where anonymous requests are welcome a session that has ended is none; an outage is still an outage.
-      const isWelcome = policy.session === 'optional' || asked.beginsLogin
-      if (!isWelcome || !hasCode(error, 'session_expired')) throw error
+      if (!hasCode(error, 'session_expired')) throw error
+      if (policy.session !== 'optional' && !asked.beginsLogin) throw this.#leading(error, policy)
     }
     return this.#judgeSession(asked, session)
   }
@@ -175,10 +175,18 @@ export class Judge<P extends Place> {
     if (!session && needsSomebody(policy)) {
       const why = 'the request has no session cookie, or a malformed or doubled one'
       // RFC 6750 §3: without an error, since there was no token to find fault with.
-      throw new BffError('login_required', why, policy.bearer && { headers: { 'www-authenticate': 'Bearer' } })
+      const headers = policy.bearer && { headers: { 'www-authenticate': 'Bearer' } }
+      throw this.#leading(new BffError('login_required', why, headers), policy)
     }
     this.#judgeRest(policy, raw, session)
     return { ...context, verdict: 'pass', session, sessionCookie }
+  }
+
+  /** With the way to the provider at which the place's users sign in, where it says so. */
+  #leading(error: BffError, { loginProvider }: Policy): BffError {
+    if (loginProvider === undefined) return error
+    const loginUrl = `${this.#options.loginPath}?provider=${encodeURIComponent(loginProvider)}`
+    return new BffError(error.code, error.message, { headers: error.headers, members: { loginUrl }, cause: error })
   }
 
   #judgeRest(policy: Policy, raw: IncomingMessage, user: Session | BearerToken | null): void {

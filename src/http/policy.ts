@@ -9,6 +9,8 @@ export interface Policy {
   readonly methods: ReadonlySet<string> | undefined
   /** What becomes of a request without a session (`routes[].session`). */
   readonly session: 'required' | 'optional' | 'none' | 'login'
+  /** Of several providers the one at which a login for this place begins (`routes[].login`). */
+  readonly loginProvider?: string | undefined
   /** Whose tokens are taken in place of a session, from requests without our cookie. With `none` one must come. */
   readonly bearer?: BearerRule | undefined
   /** `rule`: requests with our cookie are judged for CSRF; `open`: the place judges by itself or changes nothing. */

@@ -164,6 +164,7 @@ function policyOf(config: RouteConfig, hasUpstream: boolean): Policy {
     kind: 'route',
     methods: config.methods ? new Set(config.methods) : hasUpstream ? undefined : STATIC_METHODS,
     session: config.session,
+    loginProvider: loginProviderOf(config),
     bearer: config.bearer,
     csrf: 'rule',
     navigable: config.navigable,
@@ -176,6 +177,12 @@ function policyOf(config: RouteConfig, hasUpstream: boolean): Policy {
     acr: config.acr === undefined ? undefined : listOf(config.acr),
     maxAgeMs: config.maxAge,
   }
+}
+
+/** A name, as the configuration's rules say. */
+export function loginProviderOf({ login }: Pick<RouteConfig, 'login'>): string | undefined {
+  const provider = login?.['provider']
+  return typeof provider === 'string' ? provider : undefined
 }
 
 function listOf(rule: string | string[]): readonly string[] {

@@ -90,6 +90,43 @@ test('a route that begins the login itself lets the visitor choose first', async
   expect(readLinks(page.text)[0]).toBe('/bff/login?returnTo=%2Freports%3Fyear%3D2026&provider=staff')
 })
 
+test('a route says at which provider its users sign in: it begins the login there, or its 401 leads there', async () => {
+  const { world, other } = await startChoice({
+    // In the address, where it can be seen.
+    partners: () => ({ pushedAuthorization: 'never' }),
+    routes: [
+      { path: '/partners', session: 'login', login: { provider: 'partners', ui_locales: ['de', 'en'] } },
+      { path: '/api/partners', login: { provider: 'partners' } },
+      { path: '/api' },
+      { path: '/', session: 'none' },
+    ],
+  })
+  const browser = world.browser()
+  const tab = browser.newTab()
+  await tab.navigate(`${world.url}/`)
+
+  for (const [path, loginUrl] of [
+    ['/api/partners/7', '/bff/login?provider=partners'],
+    ['/api/7', '/bff/login'],
+  ] as const)
+    expect((await tab.fetch(path)).json()).toMatchObject({ code: 'login_required', loginUrl })
+  const page = await tab.navigate(`${world.url}/api/partners/7`)
+  expect(page.text).toContain('/bff/login?provider=partners&amp;returnTo=%2Fapi%2Fpartners%2F7')
+
+  const interaction = await tab.navigate(`${world.url}/partners/reports?year=2026`)
+  expect(new URL(interaction.url).origin).toBe(other.issuer)
+  const asked = browser.hops.map(({ url }) => new URL(url)).find(({ pathname }) => pathname === '/auth')?.searchParams
+  expect([asked?.get('ui_locales'), asked?.get('provider')]).toEqual(['de en', null])
+  expect((await tab.submit('alice')).url).toBe(`${world.url}/partners/reports?year=2026`)
+
+  // A session that has ended is no other case.
+  world.clock.advance(11 * 3_600_000)
+  expect((await tab.fetch('/api/partners/7')).json()).toMatchObject({
+    code: 'session_expired',
+    loginUrl: '/bff/login?provider=partners',
+  })
+})
+
 test('a step-up goes to the provider that knows the user', async () => {
   const { world } = await startChoice({
     routes: [

@@ -227,16 +227,28 @@ describe('what comes out', () => {
     expect(load({ text: changed }).config.provider?.claims).toEqual({ userinfo: { email: null } })
   })
 
-  test('profile fapi2 pins PS256 where no algorithm is written (F2-04)', () => {
-    const changed = text.replace(
-      'clientSecretFile: client',
-      'privateKeyFile: client\n  clientAuthentication: private_key_jwt\n  profile: fapi2\n  dpop: true',
-    )
+  test('profile fapi2 is one line: a key proves the client, tokens are bound, ID tokens are signed with PS256 (F2-01, F2-04, F2-05)', () => {
+    const changed = text.replace('clientSecretFile: client', 'privateKeyFile: client\n  profile: fapi2')
 
     const key = generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()
     const { config } = load({ text: changed, files: { client: key, keys: `${KEYS[0]}\n` } })
 
-    expect(config.provider?.idTokenSignedResponseAlg).toBe('PS256')
+    expect(config.provider).toMatchObject({
+      clientAuthentication: 'private_key_jwt',
+      dpop: true,
+      idTokenSignedResponseAlg: 'PS256',
+    })
+  })
+
+  test('profile fapi2 with a certificate binds tokens to that (F2-01, F2-05)', () => {
+    const changed = text.replace(
+      'clientSecretFile: client',
+      'tls: { certFile: client, keyFile: client }\n  profile: fapi2',
+    )
+
+    const { config } = load({ text: changed, files: { client: 'a pair', keys: `${KEYS[0]}\n` } })
+
+    expect(config.provider).toMatchObject({ clientAuthentication: 'tls_client_auth', dpop: false })
   })
 })
 

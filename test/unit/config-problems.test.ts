@@ -299,7 +299,7 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
   ],
   [
     'FAPI 2.0 with a secret (F2-01)',
-    { provider: provider(`  clientSecret: ${SECRET}\n  profile: fapi2\n  dpop: true`) },
+    { provider: provider(`  clientSecret: ${SECRET}\n  profile: fapi2`) },
     '2:1 provider.clientAuthentication',
     /F2-01/,
   ],
@@ -335,8 +335,8 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
   ],
   [
     'FAPI 2.0 with plain bearer tokens (F2-05)',
-    { provider: provider(`  clientAuthentication: private_key_jwt\n  privateKey: ${PRIVATE}\n  profile: fapi2`) },
-    '2:1 provider.dpop',
+    { provider: provider(`  privateKey: ${PRIVATE}\n  profile: fapi2\n  dpop: false`) },
+    '7:9 provider.dpop',
     /F2-05/,
   ],
   // Session and store
@@ -450,6 +450,27 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
     { routes: 'routes:\n  - { path: /bff/login, upstream: "http://a:1" }' },
     '7:13 routes[0].path',
     /lies in basePath/,
+  ],
+  [
+    'parameters of a login that nobody begins',
+    { routes: route('    upstream: http://a:1\n    login: { acr_values: gold }') },
+    '9:12 routes[0].login',
+    /session: login, .* a required one takes provider alone/,
+  ],
+  [
+    'a provider of that name, of one',
+    { routes: route('    upstream: http://a:1\n    login: { provider: staff }') },
+    '9:24 routes[0].login.provider',
+    /there is one, remove it/,
+  ],
+  [
+    'a provider that is not there',
+    {
+      provider: `providers:\n  staff: { issuer: "https://a.example.com", clientId: shop, clientSecret: ${SECRET} }\n  partners: { issuer: "https://b.example.com", clientId: shop, clientSecret: ${SECRET} }`,
+      routes: route('    upstream: http://a:1\n    login: { provider: partner }'),
+    },
+    '8:24 routes[0].login.provider',
+    /is no name under providers: write partners/,
   ],
   [
     'TRACE',

@@ -12,6 +12,7 @@ import { peers } from './scenarios/peers.ts'
 import { proxiedGet } from './scenarios/proxied-get.ts'
 import { start } from './scenarios/start.ts'
 import { stream } from './scenarios/stream.ts'
+import { websockets } from './scenarios/websockets.ts'
 import type { Settings } from './settings.ts'
 
 const scenarios = new Map<string, (settings: Settings) => Promise<Report>>([
@@ -21,6 +22,7 @@ const scenarios = new Map<string, (settings: Settings) => Promise<Report>>([
   ['start', start],
   ['login', login],
   ['connections', connections],
+  ['websockets', websockets],
   ['stream', stream],
 ])
 

@@ -1,0 +1,138 @@
+/** What a request may cost, counted and not timed: work that the hot path must not do comes back unnoticed otherwise. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Socket } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { Pool } from 'undici'
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { KeyRing } from '../../src/session/key-ring.ts'
+import { type RedisServer, startRedis } from '../support/redis.ts'
+import { startWorld, type World } from '../support/world.ts'
+
+const CONNECTIONS = 8
+
+let redis: RedisServer
+
+beforeAll(async () => {
+  redis = await startRedis()
+})
+afterAll(() => redis.stop())
+
+interface Steady {
+  readonly world: World
+  readonly opened: { readonly count: number }
+  /** Makes so many calls with the session, a few at a time; each must be answered 200. */
+  readonly call: (count: number) => Promise<void>
+}
+
+let steady: Steady
+
+beforeEach(async () => {
+  const open = vi.spyOn(KeyRing.prototype, 'openSession')
+  onTestFinished(() => open.mockRestore())
+  steady = await start({}, open)
+})
+
+async function start(session: object, open: { mock: { calls: unknown[] } }): Promise<Steady> {
+  const world = await startWorld({
+    config: { store: { redis: { url: redis.url } }, session: { keys: [KeyRing.generateKey()], ...session } },
+  })
+  onTestFinished(() => world[Symbol.asyncDispose]())
+  const { browser } = await world.signedIn()
+  const cookie = browser.jar.header(new URL(`${world.url}/api/x`), 'strict') ?? ''
+  const pool = new Pool(world.gateway.address, { connections: CONNECTIONS })
+  onTestFinished(() => pool.destroy())
+  const headers = { host: new URL(world.url).host, cookie, 'sec-fetch-site': 'same-origin' }
+  const one = async (): Promise<void> => {
+    const { statusCode, body } = await pool.request({ path: '/api/x', method: 'GET', headers })
+    await body.dump()
+    if (statusCode !== 200) throw new Error(`a call was answered ${statusCode}`)
+  }
+  const call = async (count: number): Promise<void> => {
+    for (let left = count; left > 0; left -= CONNECTIONS) {
+      await Promise.all(Array.from({ length: Math.min(left, CONNECTIONS) }, one))
+    }
+    world.upstream.requests.length = 0
+  }
+  // What is made once is made: connections, the cached session, code that the engine compiles late.
+  await call(200)
+  return {
+    world,
+    opened: {
+      get count() {
+        return open.mock.calls.length
+      },
+    },
+    call,
+  }
+}
+
+const reads = (world: World): Promise<number> => world.metric('sidegate_store_duration_seconds_count{operation="get"}')
+
+test('a call with a cached session reads nothing from the store and opens nothing', async () => {
+  const { world, opened, call } = steady
+  const [readsBefore, openedBefore, hitsBefore] = [
+    await reads(world),
+    opened.count,
+    await world.metric('sidegate_session_cache_total{outcome="hit"}'),
+  ]
+
+  await call(400)
+
+  expect(await reads(world)).toBe(readsBefore)
+  expect(opened.count).toBe(openedBefore)
+  expect(await world.metric('sidegate_session_cache_total{outcome="hit"}')).toBe(hitsBefore + 400)
+})
+
+test('without the cache, calls one after the other cost one read and one opening each', async () => {
+  const open = vi.spyOn(KeyRing.prototype, 'openSession')
+  onTestFinished(() => open.mockRestore())
+  const { world, call } = await start({ cache: { maxEntries: 0 } }, open)
+  const [readsBefore, openedBefore] = [await reads(world), open.mock.calls.length]
+
+  for (let turn = 0; turn < 50; turn += 1) await call(1)
+
+  expect(await reads(world)).toBe(readsBefore + 50)
+  expect(open.mock.calls.length).toBe(openedBefore + 50)
+})
+
+test('calls leave no timer and no listener behind', async () => {
+  const { world, call } = steady
+  const sockets = new Set<Socket>()
+  const port = Number(new URL(world.gateway.address).port)
+  const watch = (message: unknown): void => {
+    const { socket } = message as { socket: Socket } // as Node documents this channel
+    if (socket.localPort === port) sockets.add(socket)
+  }
+  subscribe('http.server.request.start', watch)
+  onTestFinished(() => void unsubscribe('http.server.request.start', watch))
+  await call(CONNECTIONS)
+  const listeners = () =>
+    [...sockets].map((socket) => socket.eventNames().reduce((sum, event) => sum + socket.listenerCount(event), 0))
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+  const [listenersBefore, timersBefore] = [listeners(), timers()]
+
+  await call(400)
+
+  expect(sockets.size).toBe(CONNECTIONS)
+  expect(listeners()).toEqual(listenersBefore)
+  // A timer of the machinery around (a flush, a tick) may just be due or not.
+  expect(timers()).toBeLessThanOrEqual(timersBefore + 2)
+})
+
+test('two thousand calls leave nothing in memory', async () => {
+  const { call } = steady
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void // the function that the flag brings
+  const used = (): number => {
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  await call(400)
+  const before = used()
+
+  await call(2_000)
+
+  // A hundred bytes for each call would be 200 kB: what the engine itself keeps is of that order.
+  expect(used() - before).toBeLessThan(1_000_000)
+})

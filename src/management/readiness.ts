@@ -45,10 +45,6 @@ export class Readiness {
     this.#isDraining = true
   }
 
-  get isDraining(): boolean {
-    return this.#isDraining
-  }
-
   async answer(): Promise<ReadinessAnswer> {
     const isStoreGood = await this.#probe()
     const reasons: NonNullable<Body['reasons']> = []

@@ -79,6 +79,25 @@ test('sessions, their WebSockets and event streams outlast the change, and still
   expect(await told).toContain('event: ended')
 })
 
+test('a new admin token is asked for at once, and the old one opens nothing any more (SC-13)', async () => {
+  const [old, next] = ['an-admin-token-of-before-that-is-long', 'an-admin-token-of-after-that-is-long']
+  const world = await start({ admin: { port: 0, token: old } })
+  const ask = async (token: string) =>
+    (await fetch(`${world.gateway.adminUrl}/sessions?sub=alice`, { headers: { authorization: `Bearer ${token}` } }))
+      .status
+  const before = [await ask(old), await ask(next)]
+
+  await world.gateway.service.update({
+    ...world.config,
+    admin: world.config.admin && { ...world.config.admin, token: next },
+  })
+
+  expect([before, [await ask(old), await ask(next)]]).toEqual([
+    [200, 401],
+    [401, 200],
+  ])
+})
+
 test('a shorter idle timeout counts for the sessions that there are', async () => {
   const world = await start()
   const { tab } = await world.signedIn()

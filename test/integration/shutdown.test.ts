@@ -120,6 +120,28 @@ test('a client that never ends its request does not keep it from stopping after 
   expect(await hanging).toBeInstanceOf(TypeError)
 })
 
+test('a WebSocket whose client reads nothing does not keep it from stopping after the grace (R22)', async () => {
+  const upstream = await heldUpstream()
+  const world = await startWorld({
+    config: {
+      shutdown: { delay: '0s', grace: '200ms' },
+      routes: [{ path: '/api', upstream: upstream.url, session: 'none' }],
+    },
+  })
+  onTestFinished(() => world[Symbol.asyncDispose]())
+  const socket = await connected(world)
+  const fields = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13'
+  socket.write(`GET /api/socket HTTP/1.1\r\nHost: a\r\n${fields}\r\nSec-WebSocket-Key: ${'A'.repeat(22)}==\r\n\r\n`)
+  const [head] = (await once(socket, 'data')) as [Buffer] // what a socket without encoding emits
+  socket.pause()
+
+  await world.gateway.service.stop()
+
+  expect(String(head)).toMatch(/^HTTP\/1\.1 101 /)
+  socket.resume()
+  await once(socket, 'close')
+})
+
 test('stopping twice is stopping once (R25)', async () => {
   const upstream = await heldUpstream()
   const world = await start(upstream)

@@ -1,0 +1,61 @@
+/** The signals that operators and platforms send, to a real process. */
+import { expect, onTestFinished, test } from 'vitest'
+import { GatewayProcess } from '../support/gateway-process.ts'
+import { freePort } from '../support/free-port.ts'
+import { HeldUpstream } from '../support/held-upstream.ts'
+import { until } from '../support/world.ts'
+
+interface Running {
+  readonly gateway: GatewayProcess
+  readonly upstream: HeldUpstream
+  readonly managementUrl: string
+  /** A request that the upstream holds. */
+  readonly held: Promise<string>
+}
+
+/** A gateway that would drain and wait for longer than any test, with one request in flight. */
+async function start(): Promise<Running> {
+  const upstream = await HeldUpstream.start()
+  onTestFinished(() => upstream.close())
+  const port = await freePort()
+  const gateway = await GatewayProcess.start({
+    'sidegate.yaml': `publicUrl: http://localhost:${port}
+listen: { host: 127.0.0.1, port: ${port} }
+management: { host: 127.0.0.1, port: 0 }
+provider: { issuer: "http://127.0.0.1:1", clientId: shop, clientSecret: secret }
+shutdown: { delay: 1h, grace: 1h }
+routes: [{ path: /, upstream: "${upstream.url}", session: none }]
+`,
+  })
+  const { management } = gateway.lines.find(({ msg }) => msg === 'listening') ?? {}
+  const held = fetch(`http://127.0.0.1:${port}/held`).then(async (answer) => `${answer.status} ${await answer.text()}`)
+  held.catch(() => {}) // the tests look at it later
+  await upstream.arrived(1)
+  return { gateway, upstream, managementUrl: String(management), held }
+}
+
+test('a second SIGTERM ends the process at once, whatever is under way (R25)', async () => {
+  const { gateway, held } = await start()
+  gateway.signal('SIGTERM')
+  await gateway.until(({ msg }) => msg === 'draining: still serving')
+
+  gateway.signal('SIGTERM')
+
+  expect(await gateway.exited()).toBe(1)
+  await expect(held).rejects.toThrow(TypeError)
+})
+
+test('SIGHUP without a change is none, however often; SIGINT ends it without the delay, and what is under way has its answer (R25)', async () => {
+  const { gateway, upstream, managementUrl, held } = await start()
+  const readyz = async () => (await fetch(`${managementUrl}/readyz`)).status
+  for (let n = 0; n < 5; n += 1) gateway.signal('SIGHUP')
+  const before = await readyz()
+
+  gateway.signal('SIGINT')
+  await until(async () => (await readyz()) === 503)
+  upstream.release()
+
+  expect([before, await held]).toEqual([200, '200 done'])
+  expect(await gateway.exited()).toBe(0)
+  expect(gateway.lines.filter(({ msg }) => String(msg).includes('configuration'))).toEqual([])
+})

@@ -277,6 +277,7 @@ export class Service {
         return [...clients.values()].map(({ issuer }) => issuer)
       },
       token: () => this.#config.admin?.token ?? '',
+      audit: this.#audit,
       log: this.#log,
     })
   }

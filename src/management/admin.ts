@@ -7,6 +7,7 @@ import type { AdminSessionsAnswer, EndedAnswer } from '../http/answers.ts'
 import { parseQuery } from '../http/query.ts'
 import type { SessionManager } from '../session/manager.ts'
 import type { SessionSummary } from '../session/session.ts'
+import type { Audit, AuditFields } from '../telemetry/audit.ts'
 import type { Log } from '../telemetry/log.ts'
 import { operatorListener, registerFailures } from './failures.ts'
 
@@ -16,6 +17,7 @@ interface AdminOptions {
   readonly issuers: readonly string[]
   /** Read at each request: it may be rotated. */
   readonly token: () => string
+  readonly audit: Pick<Audit, 'record'>
   readonly log: Log
 }
 
@@ -30,7 +32,7 @@ export function buildAdmin(options: AdminOptions): FastifyInstance {
   registerFailures(app, options.log)
   app.addHook('onRequest', async (request) => {
     if (!holdsToken(request.headers.authorization, options.token())) {
-      options.log.warn({ event: 'admin.refused', ip: request.ip }, 'an admin request without the right token')
+      options.audit.record('admin.refused', { ip: request.ip })
       throw new BffError('login_required', 'the bearer token is wrong', { headers: { 'www-authenticate': 'Bearer' } })
     }
   })
@@ -39,14 +41,14 @@ export function buildAdmin(options: AdminOptions): FastifyInstance {
     const target = readTarget(request.raw.url ?? '', options.issuers)
     if (target.by === 'all') throw new BffError('invalid_request', 'all=true ends sessions; it does not list them')
     const sessions = await options.manager.find(target)
-    options.log.info({ event: 'admin.listed', by: target.by, found: sessions.length }, 'sessions listed')
+    options.audit.record('admin.listed', { ...meant(target), found: sessions.length, ip: request.ip })
     return noStore(reply).send({ sessions: sessions.map(shown) } satisfies z.infer<typeof AdminSessionsAnswer>)
   })
 
   app.delete('/sessions', async (request, reply) => {
     const target = readTarget(request.raw.url ?? '', options.issuers)
     const ended = await end(target, options.manager)
-    options.log.info({ event: 'admin.ended', by: target.by, ended }, 'sessions ended by an administrator')
+    options.audit.record('admin.ended', { ...meant(target), ended, ip: request.ip })
     return noStore(reply).send({ ended } satisfies z.infer<typeof EndedAnswer>)
   })
   return app
@@ -68,6 +70,12 @@ async function end(target: Target, manager: AdminOptions['manager']): Promise<nu
     default:
       return target satisfies never
   }
+}
+
+/** Whom a line of the audit names, by what other lines name them. A `sid` is in none of them. */
+function meant(target: Target): AuditFields {
+  if (target.by === 'ref') return { by: 'ref', sessionRef: target.ref }
+  return target.by === 'sub' ? { by: 'sub', sub: target.value } : { by: target.by }
 }
 
 /** @throws BffError `invalid_request` unless exactly one target is named */

@@ -11,6 +11,9 @@ const events = {
   'session.ended': { level: 'info', message: 'session ended' },
   'logout.backchannel': { level: 'info', message: 'back-channel logout' },
   'csrf.rejected': { level: 'warn', message: 'cross-site request refused' },
+  'admin.listed': { level: 'info', message: 'sessions listed for an administrator' },
+  'admin.ended': { level: 'info', message: 'sessions ended by an administrator' },
+  'admin.refused': { level: 'warn', message: 'an admin request without the right token' },
 } as const satisfies Record<string, { level: 'info' | 'warn'; message: string }>
 
 export type AuditEvent = keyof typeof events

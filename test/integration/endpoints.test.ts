@@ -232,7 +232,19 @@ test('an administrator finds and ends sessions with the token, and nobody withou
   expect((await bob.tab.fetch('/api/orders')).status).toBe(200)
   expect(await ask('all=true', 'DELETE')).toMatchObject({ body: { ended: 1 } })
   expect((await bob.tab.fetch('/api/orders')).status).toBe(401)
-  expect(world.log.lines().filter(({ event }) => event === 'admin.ended')).toHaveLength(2)
+  const audit = world.log.lines().filter(({ event }) => String(event).startsWith('admin.'))
+  const hash = audit.find(({ by }) => by === 'sub')?.['sub']
+  expect(hash).toMatch(/^[\w-]{16}$/)
+  expect(
+    audit.map(({ event, by, sub, sessionRef, found, ended }) => [event, by, sub ?? sessionRef, found ?? ended]),
+  ).toEqual([
+    ['admin.refused', undefined, undefined, undefined],
+    ['admin.refused', undefined, undefined, undefined],
+    ['admin.listed', 'sub', hash, 1],
+    ['admin.listed', 'ref', ref, 1],
+    ['admin.ended', 'sub', hash, 1],
+    ['admin.ended', 'all', undefined, 1],
+  ])
 })
 
 test('what is under the base path and no endpoint is 404 and never proxied; a wrong method is 405 and says the right ones', async () => {

@@ -146,8 +146,8 @@ class EventStream {
       // One that has ended is told of by the manager.
       if (session && this.#unsubscribe) this.#watchEnd(session)
     } catch {
-      // The store does not answer: that ends nobody's session. Look again.
-      this.#warning = setTimeout(() => void this.#look(), LOOK_AGAIN_MS).unref()
+      // The store does not answer: that ends nobody's session. Look again, if anybody still listens.
+      if (this.#unsubscribe) this.#warning = setTimeout(() => void this.#look(), LOOK_AGAIN_MS).unref()
     }
   }
 

@@ -8,6 +8,7 @@ import { startApi } from '../demo/api.ts'
 import { startAuthorizationServer } from '../demo/authorization-server.ts'
 import type { AuthorizationServer } from '../demo/authorization-server.ts'
 import { Journal } from '../demo/journal.ts'
+import { TokenBook } from '../demo/tokens.ts'
 import { DEMO_USERS } from '../demo/users.ts'
 import { startGateway } from './serve.ts'
 import { configHelp, configOption, readArguments } from './usage.ts'
@@ -68,11 +69,18 @@ async function startAll(configFile: string, config: Config, running: { stop: () 
   })
   journal.start()
   running.push({ stop: async () => journal.close() })
-  const authorizationServer = await started(startProvider(config, provider, journal))
+  const tokens = new TokenBook()
+  const authorizationServer = await started(startProvider(config, provider, { journal, tokens }))
   running.push({ stop: () => authorizationServer.close() })
-  const api = await started(startSampleApi(config, authorizationServer, upstream, journal))
+  const api = await started(startSampleApi(config, authorizationServer, upstream, { journal, tokens }))
   running.push({ stop: () => api.close() })
   running.push(await started(startGateway(configFile)))
+}
+
+/** Those who see what goes by, for the page to show. */
+interface Watchers {
+  readonly journal: Journal
+  readonly tokens: TokenBook
 }
 
 interface Places {
@@ -98,15 +106,18 @@ function placesOf(config: Config): Places {
 function startProvider(
   { publicUrl, basePath, provider }: Config,
   { hostname, port }: URL,
-  journal: Journal,
+  { journal, tokens }: Watchers,
 ): Promise<AuthorizationServer> {
   const base = `${new URL(publicUrl).origin}${basePath}`
   return startAuthorizationServer({
     host: hostname,
     port: Number(port),
     api: API,
-    observe: ({ oidc, req }) => {
-      if (oidc?.route === 'token') journal.noteGrant(req, oidc.params?.['grant_type'] ?? '', oidc.params?.['code'])
+    observe: ({ oidc, req, body }) => {
+      if (oidc?.route !== 'token') return
+      journal.noteGrant(req, oidc.params?.['grant_type'] ?? '', oidc.params?.['code'])
+      // The answer of a token endpoint is an object (RFC 6749 §5.1).
+      tokens.note(body as Record<string, unknown>, oidc.params?.['refresh_token'])
     },
     clients: [
       {
@@ -127,7 +138,7 @@ function startSampleApi(
   { name, publicUrl, management }: Config,
   authorizationServer: AuthorizationServer,
   { hostname, port }: URL,
-  journal: Journal,
+  { journal, tokens }: Watchers,
 ): Promise<Api> {
   const { issuer } = authorizationServer
   const metricsUrl = `http://${management.host}:${management.port}/metrics`
@@ -143,6 +154,7 @@ function startSampleApi(
       sessionCookieName: `__Host-Http-${name}`,
       signOutUrl: `${issuer}/session/end`,
     },
+    heldWith: (accessToken) => tokens.heldWith(accessToken),
     shortenNextToken: () => {
       authorizationServer.shortenNextToken(SHORT_TOKEN_SECONDS)
       return SHORT_TOKEN_SECONDS

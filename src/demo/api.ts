@@ -1,5 +1,4 @@
 /** The sample API of `sidegate demo`: checks the access token as an API should and tells what reached it. */
-import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -8,6 +7,7 @@ import type { JWTPayload } from 'jose'
 import { answerAttack } from './attacker.ts'
 import { answerBackstage } from './backstage.ts'
 import type { BackstageOptions } from './backstage.ts'
+import { fingerprintOf, type HeldTokens } from './tokens.ts'
 import { ACR } from './users.ts'
 
 const TICK_MS = 1_000
@@ -26,6 +26,8 @@ export interface ApiOptions {
   readonly backstage?: BackstageOptions
   /** Lets the authorization server give its next access token so short a life; resolves the seconds. */
   readonly shortenNextToken?: () => number
+  /** What the authorization server gave out together with this access token. */
+  readonly heldWith?: (accessToken: string) => HeldTokens
 }
 
 export interface Api extends AsyncDisposable {
@@ -35,7 +37,8 @@ export interface Api extends AsyncDisposable {
 
 /**
  * Serves `/api/*` for bearers: `events` (Server-Sent Events), `socket` (a WebSocket that echoes), `secure` (wants a
- * second factor, RFC 9470), `short-token` (asks for one), and everything else as an echo; `/backstage` for everybody.
+ * second factor, RFC 9470), `short-token` (asks for one), `tokens` (fingerprints of those that the gateway holds), and
+ * everything else as an echo; `/backstage` for everybody.
  *
  * @throws with code ERR_MODULE_NOT_FOUND when ws, a development dependency, is not installed, and EADDRINUSE
  */
@@ -74,6 +77,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
       if (path === '/api/short-token' && request.method === 'POST' && options.shortenNextToken) {
         return sendJson(response, { seconds: options.shortenNextToken() })
       }
+      if (path === '/api/tokens' && options.heldWith) return sendJson(response, options.heldWith(bearerOf(request)))
       sendJson(response, echo(request, claims))
     }
     handled().catch(() => response.destroy())
@@ -124,17 +128,15 @@ function echo(request: IncomingMessage, claims: JWTPayload): object {
     method: request.method,
     path: request.url,
     authorization: `${(authorization ?? '').split(' ', 1)[0]} …`,
-    fingerprint: fingerprintOf(authorization),
+    fingerprint: fingerprintOf(bearerOf(request)),
     cookies: cookie === undefined ? 'none' : cookie.split(';').map((pair) => pair.split('=', 1)[0]?.trim()),
     via: headers.via ?? 'none',
     token: claims,
   }
 }
 
-/** Tells two tokens apart without telling either. */
-function fingerprintOf(authorization: string | undefined): string {
-  const token = (authorization ?? '').split(' ')[1] ?? ''
-  return createHash('sha256').update(token).digest('hex').slice(0, 8)
+function bearerOf({ headers }: IncomingMessage): string {
+  return (headers.authorization ?? '').split(' ')[1] ?? ''
 }
 
 function refuse(response: ServerResponse, challenge: string): void {

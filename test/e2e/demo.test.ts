@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { violationsOf } from '../support/axe.ts'
+import { violationsInBothSchemes } from '../support/axe.ts'
 import { launchChromium } from '../support/chromium.ts'
 import { type Demo, startDemo } from '../support/demo.ts'
 
@@ -70,6 +70,29 @@ async function lastResult(page: Page): Promise<string> {
   return (text ?? '').slice((time ?? '').length)
 }
 
+/** Whether it begins within the window, without scrolling. */
+async function mayBeSeen(page: Page, selector: string): Promise<boolean> {
+  const [box, size] = [await page.locator(selector).boundingBox(), page.viewportSize()]
+  return box !== null && size !== null && box.y >= 0 && box.y < size.height - 20
+}
+
+/** What stands beside a word in the list of what the gateway holds. */
+async function heldAs(page: Page, term: string): Promise<string> {
+  return (await page.locator(`#gateway dt:text-is("${term}") + dd`).textContent()) ?? ''
+}
+
+/** Presses Tab until this has the focus, which can be seen. */
+async function tabTo(page: Page, name: string): Promise<void> {
+  for (let press = 0; press < 30; press += 1) {
+    await page.keyboard.press('Tab')
+    const text = String(await page.evaluate('document.activeElement.textContent'))
+    if (!text.includes(name) || text.length > 100) continue
+    expect(await page.evaluate('getComputedStyle(document.activeElement).outlineStyle')).not.toBe('none')
+    return
+  }
+  expect.unreachable(`no way by Tab to ${name}`)
+}
+
 async function picture(page: Page, name: string): Promise<void> {
   if (pictures === undefined) return
   for (const [width, height] of [
@@ -87,7 +110,7 @@ async function picture(page: Page, name: string): Promise<void> {
 test('a visitor of `npm run demo` signs in, calls the API, cannot find a token, and signs out', async () => {
   const { context, page } = await visit()
   await page.getByText('No token anywhere.').waitFor()
-  expect(await violationsOf(page)).toEqual([])
+  expect(await violationsInBothSchemes(page)).toEqual([])
   expect(await press(page, 'Call the API')).toBe(
     'Refused: nobody is signed in (401 login_required). The API was not called.',
   )
@@ -97,7 +120,7 @@ test('a visitor of `npm run demo` signs in, calls the API, cannot find a token, 
 
   await page.getByRole('link', { name: 'Sign in' }).click()
   await page.waitForURL(/127\.0\.0\.1/)
-  expect(await violationsOf(page)).toEqual([])
+  expect(await violationsInBothSchemes(page)).toEqual([])
   await picture(page, 'demo-sign-in')
   await page.getByRole('button', { name: 'Alice' }).click()
   await page.getByText('Signed in as Alice Liddell').waitFor()
@@ -106,6 +129,11 @@ test('a visitor of `npm run demo` signs in, calls the API, cannot find a token, 
   expect(await press(page, 'Call the API')).toMatch(
     /^The API answered 200\. It got an access token for alice \(fingerprint [0-9a-f]{8}\), good for \d+ s more, and no cookie\. This page got neither\.$/,
   )
+  expect(await mayBeSeen(page, '#results > li:first-child')).toBe(true)
+  await page.setViewportSize({ width: 390, height: 844 })
+  await press(page, 'Call the API')
+  expect(await mayBeSeen(page, '#results > li:first-child')).toBe(true)
+  await page.setViewportSize({ width: 1280, height: 900 })
   // Were there a token, the search would find it.
   await page.evaluate("localStorage.setItem('left', 'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2ln')")
   await press(page, 'Call the API')
@@ -127,11 +155,30 @@ test('a visitor of `npm run demo` signs in, calls the API, cannot find a token, 
 
   await page.getByRole('button', { name: 'Sign out' }).click()
   await page.waitForURL(/\/bff\/logout\/callback/)
-  expect(await violationsOf(page)).toEqual([])
+  expect(await violationsInBothSchemes(page)).toEqual([])
   await picture(page, 'signed-out')
   await page.goto(demo.url)
   await page.getByText('Nobody is signed in', { exact: true }).waitFor()
   expect(await context.cookies(demo.url)).toEqual([])
+})
+
+test('the demo is used by keyboard alone, and says aloud what a press has come to', async () => {
+  const { page } = await visit()
+
+  await tabTo(page, 'Sign in')
+  await page.keyboard.press('Enter')
+  await page.waitForURL(/127\.0\.0\.1/)
+  await tabTo(page, 'Alice Liddell')
+  await page.keyboard.press('Enter')
+  await page.getByText('Signed in as Alice Liddell').waitFor()
+  await tabTo(page, 'Call the API')
+  await page.keyboard.press('Enter')
+
+  await page.getByRole('log', { name: 'Results' }).getByText('The API answered 200').waitFor()
+  expect(await page.evaluate('document.activeElement.textContent')).toBe('Call the API')
+  for (const name of ['Twenty calls at once', 'Forge a request', 'Sign out elsewhere', 'What the API saw']) {
+    await tabTo(page, name)
+  }
 })
 
 test('the demo draws the last sign-in from what went over the wires', async () => {
@@ -155,6 +202,24 @@ test('the demo draws the last sign-in from what went over the wires', async () =
   expect(await page.locator('#sequence svg line.message').count()).toBe(lines.length)
 })
 
+test('the demo shows the tokens on the server by their fingerprints alone, and how they change', async () => {
+  const { page } = await signedIn()
+
+  await page.getByText(/^•{8} [0-9a-f]{8}, good for \d+ s$/).waitFor()
+  const before = await Promise.all(['Access token', 'Refresh token', 'ID token'].map((term) => heldAs(page, term)))
+  expect(before.slice(1)).toEqual(
+    Array.from({ length: 2 }, () => expect.stringMatching(/^•{8} [0-9a-f]{8}$/) as string),
+  )
+  const fingerprint = /[0-9a-f]{8}/.exec(before[0] ?? '')?.[0]
+  expect(await press(page, 'Call the API')).toContain(`(fingerprint ${fingerprint})`)
+
+  await page.evaluate("fetch('/bff/session/refresh', { method: 'POST' })")
+  await page.getByText(/^once, at /).waitFor()
+
+  await expect.poll(() => heldAs(page, 'Access token')).not.toContain(fingerprint)
+  expect(await heldAs(page, 'Refresh token')).not.toBe(before[1])
+})
+
 test('in the demo an expired token is refreshed once, however many calls wait for it', async () => {
   const { page } = await signedIn()
   expect(await press(page, 'Twenty calls at once')).toBe(
@@ -162,7 +227,7 @@ test('in the demo an expired token is refreshed once, however many calls wait fo
   )
 
   await press(page, 'Let the token expire')
-  await page.getByText('held, expired: the next API call refreshes it first').waitFor()
+  await page.getByText('expired: the next API call refreshes it first').waitFor()
   await page.getByText('The access token is dead.').waitFor()
 
   expect(await press(page, 'Twenty calls at once')).toBe(
@@ -196,7 +261,7 @@ test('in the demo the vault asks for a stronger sign-in in a popup, and the page
 
   await page.getByText('The vault is open. You have confirmed that it is you').waitFor()
   expect(await press(page, 'Open the vault')).toMatch(/^The vault is open\. You had confirmed that it is you before/)
-  expect(await violationsOf(page)).toEqual([])
+  expect(await violationsInBothSchemes(page)).toEqual([])
   await picture(page, 'demo')
 })
 
@@ -219,7 +284,7 @@ test('in the demo a sign-out at the sign-in service reaches the page by the back
     page.getByRole('link', { name: 'Sign out elsewhere' }).click(),
   ])
   await elsewhere.getByRole('heading', { name: 'Sign out everywhere?' }).waitFor()
-  expect(await violationsOf(elsewhere)).toEqual([])
+  expect(await violationsInBothSchemes(elsewhere)).toEqual([])
 
   await elsewhere.getByRole('button', { name: 'Sign out everywhere' }).click()
 

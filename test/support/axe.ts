@@ -12,3 +12,13 @@ export async function violationsOf(page: Page): Promise<string[]> {
   return page.evaluate(`axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
     violations.map(({ id, help, nodes }) => id + ': ' + help + ' at ' + nodes.map(({ target }) => target.join(' ')).join(', ')))`)
 }
+
+/** The same with light colours and with dark ones, and light at the end. */
+export async function violationsInBothSchemes(page: Page): Promise<string[]> {
+  const violations: string[] = []
+  for (const colorScheme of ['dark', 'light'] as const) {
+    await page.emulateMedia({ colorScheme })
+    violations.push(...(await violationsOf(page)).map((line) => `${colorScheme}: ${line}`))
+  }
+  return violations
+}

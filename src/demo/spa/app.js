@@ -5,11 +5,13 @@ import { takeInventory } from './inventory.js'
 import { $, clock, fill, onPress, say } from './page.js'
 import { drawSequence } from './sequence.js'
 import { openVault, reportAsTab, signInFromTabs } from './sign-ins.js'
-import { callApi, callTwenty, letExpire, openSocket, tokenLife } from './uses.js'
+import { callApi, callTwenty, heldTokens, letExpire, masked, openSocket, tokenLife } from './uses.js'
 
 /** The last that was heard of the session and when, by a clock that no one can set. */
 let session = { authenticated: false }
 let receivedAt = performance.now()
+/** Fingerprints of the tokens on the server. */
+let held = {}
 let refreshes = 0
 let lastRefresh = ''
 
@@ -31,11 +33,23 @@ function showSession() {
   fill($('gateway'), [
     ...Object.entries(user).map(([claim, value]) => [`Claim ${claim}`, String(value)]),
     ['Signed in', new Date(session.createdAt).toLocaleString()],
-    ['Access token', tokenLife(session.accessToken.expiresInSeconds - age)],
-    ['Refreshed', refreshes === 0 ? 'not since this page was opened' : `${refreshes} times, last at ${lastRefresh}`],
+    ['Access token', `${masked(held.access)}, ${tokenLife(session.accessToken.expiresInSeconds - age)}`],
+    ['Refresh token', masked(held.refresh)],
+    ['ID token', masked(held.id)],
+    [
+      'Refreshed',
+      refreshes === 0
+        ? 'not since this page was opened'
+        : `${refreshes === 1 ? 'once, at' : `${refreshes} times, last at`} ${lastRefresh}`,
+    ],
     ['Without use', `the session ends in ${clock(session.idleExpiresInSeconds - age)}`],
     ['At the latest', `it ends in ${clock(session.expiresInSeconds - age)}`],
   ])
+}
+
+async function showTokens() {
+  held = await heldTokens(session)
+  showSession()
 }
 
 async function showInventory() {
@@ -75,8 +89,8 @@ function start() {
     if (change.type === 'refreshed') {
       refreshes += 1
       lastRefresh = new Date().toLocaleTimeString()
-      showSession()
     }
+    if (change.type !== 'expiring') void showTokens()
     if (change.type === 'expiring') say('The session ends within a minute, unless something is done with it.')
     if (change.type === 'ended') say(endOf(change.reason))
     if (change.type !== 'refreshed') void look()

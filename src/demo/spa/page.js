@@ -21,6 +21,7 @@ export function say(text, { bad = false, detail } = {}) {
     item.append(element('details', {}, element('summary', { textContent: 'What the API saw' }), seen))
   }
   $('results').prepend(item)
+  $('results').parentElement.scrollTop = 0
   while ($('results').children.length > KEPT_RESULTS) $('results').lastElementChild.remove()
 }
 

@@ -3,8 +3,11 @@ import { element } from './page.js'
 
 const SVG = 'http://www.w3.org/2000/svg'
 const PARTIES = { browser: 'This browser', gateway: 'Gateway', provider: 'Sign-in service' }
-const WIDTH = 760
-const COLUMNS = { browser: 90, gateway: 380, provider: 670 }
+/** Where the parties stand, and the measures of letters: on a screen, and on a phone. */
+const WIDE = { width: 760, columns: { browser: 90, gateway: 380, provider: 670 }, party: 156, letters: [7.3, 5.8] }
+const NARROW = { width: 366, columns: { browser: 52, gateway: 183, provider: 314 }, party: 100, letters: [6.1, 5] }
+const narrow = matchMedia('(width < 40rem)')
+let redraw
 const TOP = 56
 const ROW = 46
 
@@ -34,7 +37,12 @@ export function drawSequence(place, hint, steps) {
   hint.textContent = `${steps.length} requests, as the servers met them. No token comes near the left line.`
   const words = element('ol', {}, ...steps.map((step) => element('li', { textContent: inWords(step) })))
   const summary = element('summary', { textContent: 'The steps in words' })
-  place.replaceChildren(diagram(steps), element('details', {}, summary, words))
+  const draw = () => diagram(steps, narrow.matches ? NARROW : WIDE)
+  place.replaceChildren(draw(), element('details', {}, summary, words))
+  redraw?.abort()
+  redraw = new AbortController()
+  const again = () => place.firstElementChild.replaceWith(draw())
+  narrow.addEventListener('change', again, { signal: redraw.signal })
 }
 
 function inWords(step) {
@@ -55,39 +63,49 @@ function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1)
 }
 
-function diagram(steps) {
+function diagram(steps, layout) {
+  const { width, columns, party } = layout
   const height = TOP + steps.length * ROW + 16
-  const svg = shape('svg', { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-labelledby': 'sequence-title' })
+  const svg = shape('svg', {
+    class: layout === NARROW ? 'narrow' : '',
+    viewBox: `0 0 ${width} ${height}`,
+    role: 'img',
+    'aria-labelledby': 'sequence-title',
+  })
   svg.append(arrowHead())
-  for (const [party, x] of Object.entries(COLUMNS)) {
+  for (const [name, x] of Object.entries(columns)) {
     svg.append(
       shape('line', { class: 'life', x1: x, y1: TOP - 14, x2: x, y2: height - 8 }),
-      shape('rect', { class: 'party', x: x - 78, y: 8, width: 156, height: 34, rx: 8 }),
-      text(x, 30, 'party-name', PARTIES[party]),
+      shape('rect', { class: 'party', x: x - party / 2, y: 8, width: party, height: 34, rx: 8 }),
+      text(x, 30, 'party-name', PARTIES[name]),
     )
   }
-  steps.forEach((step, index) => svg.append(...arrow(step, TOP + index * ROW + 30)))
+  steps.forEach((step, index) => svg.append(...arrow(step, TOP + index * ROW + 30, layout)))
   return svg
 }
 
-function arrow(step, y) {
-  const [x1, x2] = [COLUMNS[step.from], COLUMNS[step.to]]
-  const direction = Math.sign(x2 - x1)
-  const isDirect = Math.abs(x2 - x1) < 300
-  const middle = (x1 + x2) / 2
+function arrow(step, y, { width, columns, letters }) {
+  const [x1, x2] = [columns[step.from], columns[step.to]]
+  const lines = [
+    [`${step.method} ${shortPath(step)} → ${step.status}`, 'label', y - 7],
+    [meaningOf(step), 'meaning', y + 13],
+  ]
   return [
+    ...lines.flatMap(([words, className, baseline], index) => {
+      const half = (words.length * letters[index]) / 2 + 4
+      const middle = Math.min(Math.max((x1 + x2) / 2, half), width - half)
+      // Over a line of life the words need a ground.
+      const ground = { class: 'ground', x: middle - half, y: baseline - 12, width: 2 * half, height: 16 }
+      return [shape('rect', ground), text(middle, baseline, className, words)]
+    }),
     shape('line', {
       class: step.from === 'browser' ? 'message' : 'message behind',
       x1,
       y1: y,
-      x2: x2 - direction * 3,
+      x2: x2 - Math.sign(x2 - x1) * 3,
       y2: y,
       'marker-end': 'url(#arrow)',
     }),
-    // Over a line of life the words need a ground.
-    ...(isDirect ? [] : [shape('rect', { class: 'ground', x: middle - 130, y: y - 20, width: 260, height: 17 })]),
-    text(middle, y - 7, 'label', `${step.method} ${shortPath(step)} → ${step.status}`),
-    text(middle, y + 13, 'meaning', meaningOf(step)),
   ]
 }
 

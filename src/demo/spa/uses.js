@@ -68,7 +68,22 @@ export async function openSocket() {
   )
 }
 
+/**
+ * Fingerprints of the tokens that the gateway holds, as the sign-in service knows them. In the background: that a page
+ * shows them keeps no session alive. An expired token is left alone, since the call would have it refreshed.
+ */
+export async function heldTokens({ authenticated, accessToken }) {
+  if (!authenticated || accessToken.expiresInSeconds < 3) return {}
+  const { ok, body } = await call('/api/tokens', { headers: { 'Sidegate-Background': '1' } })
+  return ok ? body : {}
+}
+
+/** A token as far as a page may know it. */
+export function masked(fingerprint) {
+  return fingerprint ? `•••••••• ${fingerprint}` : 'held'
+}
+
 /** How long the token of a session is good for, in words. */
 export function tokenLife(seconds) {
-  return seconds > 0 ? `held, good for ${clock(seconds)}` : 'held, expired: the next API call refreshes it first'
+  return seconds > 0 ? `good for ${clock(seconds)}` : 'expired: the next API call refreshes it first'
 }

@@ -37,6 +37,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'e2e',
+          // Resolved as the tests resolve it: two copies of `graphql` refuse each other.
+          server: { deps: { inline: ['graphql-ws'] } },
           include: ['test/e2e/**/*.test.ts'],
           maxWorkers: 1,
           testTimeout: 60_000,

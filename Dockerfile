@@ -10,7 +10,10 @@ COPY scripts ./scripts
 COPY src ./src
 RUN npm run build
 # Only what runs goes on: no development dependencies, no maps, no declarations.
-RUN npm ci --omit=dev --no-audit --no-fund && find dist -name '*.map' -delete
+RUN npm ci --omit=dev --no-audit --no-fund && \
+    find dist node_modules -type f '(' -name '*.map' -o -path 'node_modules/*.d.[cm]ts' -o -path 'node_modules/*.d.ts' ')' -delete
+# And the list of what that is. With devDependencies in it npm takes them for missing.
+RUN npm pkg delete devDependencies && npm sbom --sbom-type application --sbom-format cyclonedx > sbom.cdx.json
 
 FROM node:24-slim
 ARG VERSION=0.0.0
@@ -32,6 +35,7 @@ COPY --from=build /src/dist ./dist
 COPY config/schema.json ./config/
 COPY LICENSE CHANGELOG.md ./
 COPY deploy/healthcheck.mjs ./
+COPY --from=build /src/sbom.cdx.json ./
 ENV NODE_ENV=production \
     SIDEGATE_CONFIG=/etc/sidegate/sidegate.yaml
 # A number, since Kubernetes' runAsNonRoot cannot look a name up. The files stay root's: the process cannot change them.

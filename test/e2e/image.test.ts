@@ -37,6 +37,11 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
+interface Package {
+  readonly name: string
+  readonly version: string
+}
+
 /** As the container's user, where this process may become it. */
 const identity = process.getuid?.() === 0 ? { uid: user, gid: user } : {}
 
@@ -79,6 +84,34 @@ test('the image holds what runs, and no development dependency, source or map', 
   expect(files).toContain('main.js')
   expect(files).toEqual(expect.arrayContaining(['browser/client.js', 'browser/client.d.ts']))
   expect(files.filter((file) => /\.map$|(?<!\.d)\.ts$/.test(file))).toEqual([])
+  const packed = await readdir(join(app, 'node_modules'), { recursive: true })
+  expect(packed.filter((file) => /\.map$|\.d\.[cm]?ts$/.test(file))).toEqual([])
+})
+
+test('its bill of materials (CycloneDX, by npm sbom) names every package in it, and no other', async () => {
+  // npm's own format; what is read of it is asserted.
+  const bill = JSON.parse(await readFile(join(app, 'sbom.cdx.json'), 'utf8')) as {
+    bomFormat: string
+    metadata: { component: { 'bom-ref': string; type: string } }
+    components: { purl: string; licenses?: unknown[] }[]
+  }
+  const manifests = (await readdir(join(app, 'node_modules'), { recursive: true })).filter((file) =>
+    /^((.*\/)?node_modules\/)?(@[^/]+\/)?[^/]+\/package\.json$/.test(file),
+  )
+  const installed = await Promise.all(
+    manifests.map(async (file) => {
+      const { name, version } = JSON.parse(await readFile(join(app, 'node_modules', file), 'utf8')) as Package
+      return `pkg:npm/${name.replace('@', '%40')}@${version}`
+    }),
+  )
+
+  expect(bill.bomFormat).toBe('CycloneDX')
+  expect(bill.metadata.component).toMatchObject({
+    'bom-ref': expect.stringMatching(/^sidegate@/),
+    type: 'application',
+  })
+  expect(new Set(bill.components.map(({ purl }) => purl))).toEqual(new Set(installed))
+  expect(bill.components.filter(({ licenses }) => !licenses?.length)).toEqual([])
 })
 
 test('its user cannot change a file of it', () => {

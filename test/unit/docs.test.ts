@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { BffError, failureCodes } from '../../src/errors.ts'
 import { Metrics } from '../../src/telemetry/metrics.ts'
 import { blocks, blocksIn, pages } from '../support/documents.ts'
+import type { Block } from '../support/documents.ts'
 import { loadMounted } from '../support/mounted-config.ts'
 
 const root = new URL('../..', import.meta.url).pathname
@@ -80,6 +81,31 @@ describe('the blocks of code in the documents', () => {
     expect(() => stripTypeScriptTypes(text.replace(/^@Injectable.*$/m, ''))).not.toThrow()
   })
 
+  test('each is run by a test, or says in front of it why not', () => {
+    const untold = blocks.filter(
+      ({ language, mark, text }) => mark === undefined && !RUN_BY_LANGUAGE.includes(language) && !examples.has(text),
+    )
+    const odd = blocks.filter(({ mark }) => mark !== undefined && !/^(run: [a-z0-9-]+|not run: .{10,})$/.test(mark))
+
+    expect(untold.map(({ name, language }) => `${name} (${language})`)).toEqual([])
+    expect(odd.map(({ name, mark }) => `${name}: ${mark}`)).toEqual([])
+  })
+
+  test('each that is said to be run is asked for by a test, by its page and name', () => {
+    const named = blocks.filter(({ mark }) => mark?.startsWith('run: '))
+    const isAskedFor = ({ page, mark = '' }: Block) =>
+      testSources.some((source) => source.includes(`'${page}'`) && source.includes(`'${mark.slice('run: '.length)}'`))
+
+    expect(named.filter((block) => !isAskedFor(block)).map(({ name, mark }) => `${name}: ${mark}`)).toEqual([])
+  })
+
+  // A new one that nobody runs has to be counted here, and its reason read.
+  test('those that are not run are NOT_RUN, each for a reason', () => {
+    const notRun = blocks.filter(({ mark }) => mark?.startsWith('not run: '))
+
+    expect(notRun.map(({ page, mark }) => `${page}: ${mark}`)).toHaveLength(NOT_RUN)
+  })
+
   test('an unmarked block, an unknown language and a fence within a list are seen', () => {
     const text =
       'x\n\n```sh\nls\n```\n\n<!-- not run: it is a sample -->\n\n```text\na\n```\n\n- y\n\n  ```js\n  1\n  ```\n'
@@ -112,6 +138,19 @@ describe('docs/frameworks.md', () => {
     expect(sources.length).toBeGreaterThan(8)
   })
 })
+
+/** Whole files, built and run by test/e2e/frameworks.test.ts. */
+const examples = new Set(
+  readdirSync(join(root, 'docs/examples'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\.\w+$/.test(file))
+    .map((file) => read(join('docs/examples', file))),
+)
+/** Loaded or parsed above; a drawing is for the eye. */
+const RUN_BY_LANGUAGE = ['yaml', 'json', 'mermaid']
+const NOT_RUN = 7
+const testSources = ['unit', 'integration', 'e2e'].flatMap((folder) =>
+  readdirSync(join(root, 'test', folder)).map((file) => read(join('test', folder, file))),
+)
 
 const MINIMAL = `
 publicUrl: http://localhost:8080

@@ -1,4 +1,5 @@
 /** Configurations of documents and deployments, loaded as they would be where they run: with the secrets that they mount. */
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +7,10 @@ import { onTestFinished } from 'vitest'
 import { type LoadedConfig, parseConfig } from '../../src/config/load.ts'
 
 const SECRETS = {
+  'client-jwk': JSON.stringify({
+    ...generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' }),
+    alg: 'ES256',
+  }),
   client: 'a-client-secret-of-more-than-32-characters',
   'client-secret': 'a-client-secret-of-more-than-32-characters',
   'session-keys': Buffer.alloc(32, 7).toString('base64url'),

@@ -46,6 +46,14 @@ test('README.md has at most 150 lines and begins with the two commands that a ne
   expect(commands.slice(0, 2)).toEqual(['npm ci && npm run demo', 'npm ci && npm test'])
 })
 
+test('README.md leads to every page under docs/, or to the first page of its folder', () => {
+  const readme = read('README.md')
+  const isReached = (page: string) =>
+    readme.includes(`](${page})`) || (page.split('/').length > 2 && readme.includes(`](${dirname(page)}/README.md)`))
+
+  expect(pages.filter((page) => page.startsWith('docs/') && !isReached(page))).toEqual([])
+})
+
 describe.each(pages)('%s', (page) => {
   const links = [...read(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target)
   const local = links.filter((target) => !/^(https?:|mailto:)/.test(target))
@@ -147,7 +155,7 @@ const examples = new Set(
 )
 /** Loaded or parsed above; a drawing is for the eye. */
 const RUN_BY_LANGUAGE = ['yaml', 'json', 'mermaid']
-const NOT_RUN = 7
+const NOT_RUN = 10
 const testSources = ['unit', 'integration', 'e2e'].flatMap((folder) =>
   readdirSync(join(root, 'test', folder)).map((file) => read(join('test', folder, file))),
 )

@@ -1,11 +1,13 @@
 /** The YAML file as plain values, each with its place, where it came from, and what of it may be shown. */
-import { LineCounter, isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
-import type { Document, ErrorCode, Scalar, YAMLError } from 'yaml'
+import { LineCounter, isAlias, isMap, isNode, isScalar, isSeq, parseDocument } from 'yaml'
+import type { Alias, Document, ParsedNode, Scalar, YAMLMap, YAMLSeq } from 'yaml'
 import { interpolate } from './interpolate.ts'
 import { isSecret, takesAnything, takesText } from './json-schema.ts'
 import type { ConfigPath, Problem, SourceLine } from './problem.ts'
 import { keyOfLine, sourceLine } from './source-line.ts'
 import type { Range } from './source-line.ts'
+import { UNKNOWN_ALIAS, lookalike, syntaxMistakes, unseenCharacter, unusableText } from './syntax.ts'
+import type { SyntaxMistake } from './syntax.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -21,24 +23,12 @@ export interface Entry {
 }
 
 const DEEPEST = 32
+/** Many times what the largest honest file holds; aliases of aliases (a billion laughs) make more out of one page. */
+const MOST_VALUES = 20_000
 
-/** Own words: the parser's may quote the file, and with it a secret. */
-const SYNTAX: Partial<Record<ErrorCode, string>> = {
-  BAD_ALIAS: 'an alias (*) without its anchor (&); a text that begins with * is written in quotes',
-  BAD_INDENT: 'this line is indented differently from its neighbours',
-  BAD_SCALAR_START: 'a text that begins with this character is written in quotes',
-  BAD_DQ_ESCAPE: 'this escape is unknown in double quotes; use single quotes',
-  BLOCK_AS_IMPLICIT_KEY: 'a key and a value too many on this line; a text with ": " in it is written in quotes',
-  BLOCK_IN_FLOW: 'a block cannot stand within [ ] or { }',
-  DUPLICATE_KEY: 'is there twice; keep one',
-  MISSING_CHAR: 'a character is missing here: a colon, a comma, a quote or a bracket',
-  MULTILINE_IMPLICIT_KEY: 'a key cannot go over several lines; is a colon missing?',
-  MULTIPLE_DOCS: 'a second document begins here (---); one file holds one configuration',
-  NON_STRING_KEY: 'expected a key that is a text',
-  TAB_AS_INDENT: 'a tab cannot indent; use spaces',
-  TAG_RESOLVE_FAILED: 'this tag (!) is not known here',
-  UNEXPECTED_TOKEN: 'this cannot stand here; a text with special characters is written in quotes',
-}
+const TOO_MANY = `the file holds, or its aliases (*) make, more than ${MOST_VALUES} values: is it the right one?`
+/** What YAML itself gives to plain values. */
+const PLAIN_TAG = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/
 
 /** One parsed configuration file. */
 export class ConfigDocument {
@@ -48,7 +38,11 @@ export class ConfigDocument {
   readonly #environment: Environment
   readonly #entries = new Map<string, Entry>()
   readonly #scalars: { range: Range; path: ConfigPath; isKey: boolean }[] = []
-  readonly #keyPaths = new Map<number, ConfigPath>()
+  /** What is being read right now: a value cannot be a part of itself. */
+  readonly #within = new Set<unknown>()
+  /** Where a quote or a bracket was opened. */
+  readonly #opened: number[] = []
+  #count = 0
   readonly problems: Problem[] = []
   /** Whether the text is YAML at all; if not, `value` means nothing. */
   readonly parsed: boolean
@@ -61,15 +55,21 @@ export class ConfigDocument {
       lineCounter: this.#lines,
       prettyErrors: false,
       stringKeys: true,
-      logLevel: 'silent',
+      // Found below: the parser compares each key with every other, which takes a minute for a large file.
+      uniqueKeys: false,
+      // Nothing is printed either way; silent would also swallow a second document.
+      logLevel: 'error',
     })
-    this.value = this.#document.contents === null ? {} : this.#read(this.#document.contents, [], undefined)
-    this.parsed = this.#document.errors.every((error) => error.code === 'DUPLICATE_KEY')
+    const { contents, errors } = this.#document
+    this.value = contents === null ? {} : this.#read(contents, [], undefined)
+    const unseen = unseenCharacter(text)
+    const mistakes = unseen ? [unseen] : syntaxMistakes(text, errors, this.#opened)
+    this.parsed = mistakes.length === 0 && this.#count <= MOST_VALUES && isMap(contents)
     // Of broken YAML nothing else can be said: what was read may be anything.
     if (!this.parsed) this.problems.length = 0
-    for (const error of this.#document.errors) {
-      if (this.parsed || error.code !== 'DUPLICATE_KEY') this.problems.push(this.#syntaxProblem(error))
-    }
+    for (const mistake of mistakes) this.problems.push(this.#syntaxProblem(mistake))
+    if (mistakes.length === 0 && this.#count > MOST_VALUES) this.problems.push(this.problem([], TOO_MANY))
+    else if (mistakes.length === 0 && !isMap(contents)) this.problems.push(this.problem([], rootMessage(contents)))
   }
 
   /** All values that are in the file. */
@@ -83,7 +83,10 @@ export class ConfigDocument {
 
   /** A problem with the value at this path; at its key, or at the nearest place above, where the value is not there. */
   problem(path: ConfigPath, message: string, at: 'key' | 'value' = 'value'): Problem {
-    const range = this.#locate(path, at)
+    return this.#problemAt(this.#locate(path, at), path, message)
+  }
+
+  #problemAt(range: Range, path: ConfigPath, message: string): Problem {
     const { line, col } = this.#lines.linePos(range[0])
     return { path, message, line: Math.max(1, line), column: Math.max(1, col), source: this.#sourceLine(range) }
   }
@@ -111,53 +114,79 @@ export class ConfigDocument {
       this.problems.push(this.problem(path.slice(0, 2), 'is nested too deeply'))
       return undefined
     }
-    if (isAlias(node)) return this.#read(node.resolve(this.#document), path, key)
-    if (isMap(node)) {
+    this.#count += 1
+    if (this.#count > MOST_VALUES) return undefined
+    if (isAlias(node)) return this.#readAlias(node, path, key)
+    if (isNode(node) && node.tag !== undefined && !PLAIN_TAG.test(node.tag)) {
+      // `!!set`, `!!js/function`, `!env`: objects that no key of ours is, or the name of what is to be run.
       this.#record(path, key, node.range)
-      const value: Record<string, unknown> = {}
-      for (const pair of node.items) {
-        // `stringKeys` makes every key a text; anything else has been reported.
-        if (!isScalar(pair.key) || typeof pair.key.value !== 'string') continue
-        const name = pair.key.value
-        const keyRange: Range = [pair.key.range?.[0] ?? 0, pair.key.range?.[1] ?? 0]
-        const below = [...path, name]
-        this.#scalars.push({ range: keyRange, path: below, isKey: true })
-        this.#keyPaths.set(keyRange[0], below)
-        if (isEmpty(pair.value) && !takesAnything(below)) {
-          // `session:` with everything below it commented out is the same as no `session` at all.
-          this.#record(below, keyRange, pair.key.range)
-          continue
-        }
-        // defineProperty: a key `__proto__` is a key like any other, and unknown.
-        const item = this.#read(pair.value, below, keyRange)
-        Object.defineProperty(value, name, { value: item, enumerable: true, configurable: true, writable: true })
+      this.problems.push(this.problem(path, 'expected a plain value, without a tag (!)'))
+      return undefined
+    }
+    if (!isMap(node) && !isSeq(node)) return isScalar(node) ? this.#readScalar(node, path, key) : undefined
+    if (node.flow) this.#opened.push(node.range?.[0] ?? 0)
+    this.#within.add(node)
+    const value = isMap(node) ? this.#readMap(node, path, key) : this.#readList(node, path, key)
+    this.#within.delete(node)
+    return value
+  }
+
+  #readMap(node: YAMLMap, path: ConfigPath, key: Range | undefined): Record<string, unknown> {
+    this.#record(path, key, node.range)
+    const value: Record<string, unknown> = {}
+    for (const pair of node.items) {
+      // `stringKeys` makes every key a text; anything else has been reported.
+      if (!isScalar(pair.key) || typeof pair.key.value !== 'string') continue
+      const name = pair.key.value
+      const keyRange: Range = [pair.key.range?.[0] ?? 0, pair.key.range?.[1] ?? 0]
+      const below = [...path, name]
+      this.#scalars.push({ range: keyRange, path: below, isKey: true })
+      if (Object.hasOwn(value, name)) this.problems.push(this.#problemAt(keyRange, below, 'is there twice; keep one'))
+      const odd = lookalike(name)
+      if (odd !== undefined) {
+        this.#record(below, keyRange, pair.key.range)
+        this.problems.push(this.problem(below, odd, 'key'))
       }
-      return value
+      if (isEmpty(pair.value) && !takesAnything(below)) {
+        // `session:` with everything below it commented out is the same as no `session` at all.
+        this.#record(below, keyRange, pair.key.range)
+        continue
+      }
+      // defineProperty: a key `__proto__` is a key like any other, and unknown.
+      const item = this.#read(pair.value, below, keyRange)
+      Object.defineProperty(value, name, { value: item, enumerable: true, configurable: true, writable: true })
     }
-    if (isSeq(node)) {
-      this.#record(path, key, node.range)
-      return node.items.map((item, index) => this.#read(item, [...path, index], undefined))
-    }
-    return isScalar(node) ? this.#readScalar(node, path, key) : undefined
+    return value
+  }
+
+  #readList(node: YAMLSeq, path: ConfigPath, key: Range | undefined): unknown[] {
+    this.#record(path, key, node.range)
+    return node.items.map((item, index) => this.#read(item, [...path, index], undefined))
+  }
+
+  #readAlias(node: Alias, path: ConfigPath, key: Range | undefined): unknown {
+    const target = node.resolve(this.#document)
+    if (target !== undefined && !this.#within.has(target)) return this.#read(target, path, key)
+    this.#record(path, key, node.range)
+    this.problems.push(
+      this.problem(path, target ? 'an alias (*) cannot stand within what it stands for' : UNKNOWN_ALIAS),
+    )
+    return undefined
   }
 
   #readScalar(node: Scalar, path: ConfigPath, key: Range | undefined): unknown {
     const range: Range = [node.range?.[0] ?? 0, node.range?.[1] ?? 0]
     this.#scalars.push({ range, path, isKey: false })
-    if (typeof node.value === 'object' && node.value !== null) {
-      // `!!binary` and its like make objects that no key of ours is.
-      this.#record(path, key, range)
-      this.problems.push(this.problem(path, 'expected a plain value, without a tag (!!)'))
-      return undefined
-    }
     if (typeof node.value !== 'string') {
       this.#record(path, key, range)
       return node.value
     }
+    if (node.type?.startsWith('QUOTE')) this.#opened.push(range[0])
     const result = interpolate(node.value, this.#environment)
-    if ('problem' in result) {
+    const problem = 'problem' in result ? result.problem : unusableText(result.text, node.type === 'PLAIN')
+    if ('problem' in result || problem !== undefined) {
       this.#record(path, key, range)
-      this.problems.push(this.problem(path, result.problem))
+      this.problems.push(this.problem(path, problem ?? ''))
       return undefined
     }
     this.#record(path, key, range, result.names)
@@ -179,28 +208,14 @@ export class ConfigDocument {
       this.#entries.set(id, { path, key, value: range, environment, literal: environment.length === 0 })
   }
 
-  #syntaxProblem(error: YAMLError): Problem {
-    const [start, end] = error.pos
-    const { line, col } = this.#lines.linePos(start)
-    const [, before = ''] = /([^\n]*)$/.exec(this.#text.slice(0, start)) ?? []
-    // The braces of ${NAME} begin a mapping there.
-    const bare = /[[{].*\$\{?$/.test(before)
-    const message = bare ? 'within [ ] and { } write "${NAME}" in quotes' : (SYNTAX[error.code] ?? 'this is not YAML')
-    if (error.code === 'DUPLICATE_KEY') {
-      return {
-        path: this.#keyPaths.get(start) ?? [],
-        message,
-        line,
-        column: col,
-        source: this.#sourceLine([start, Math.max(start + 1, end)]),
-      }
-    }
+  #syntaxProblem({ at, message }: SyntaxMistake): Problem {
+    const { line, col } = this.#lines.linePos(at)
     return {
       path: [],
       message: `not valid YAML: ${message}`,
       line: Math.max(1, line),
       column: Math.max(1, col),
-      source: keyOfLine(this.#text, start),
+      source: keyOfLine(this.#text, at),
     }
   }
 
@@ -208,6 +223,11 @@ export class ConfigDocument {
     const scalars = this.#scalars.map(({ range, path, isKey }) => ({ range, hidden: !isKey && isSecret(path) }))
     return sourceLine(this.#text, scalars, place)
   }
+}
+
+function rootMessage(contents: ParsedNode | null): string {
+  if (contents === null || isEmpty(contents)) return 'the file is empty; `sidegate init` writes one to begin with'
+  return `expected keys with values, such as publicUrl: https://app.example.com, and found ${isSeq(contents) ? 'a list' : 'a text'}`
 }
 
 function isEmpty(node: unknown): boolean {

@@ -14,8 +14,12 @@ export interface Complaint {
   readonly meant?: { readonly key: string } | { readonly value: unknown } | undefined
 }
 
+/** Nobody reads on; and each takes a look at the whole schema. */
+const MOST_COMPLAINTS = 100
+
 /** Keys of other gateways, and what takes their place here. */
 const HINTS: Readonly<Record<string, string>> = {
+  '<<': 'merge keys (<<) are not read here; write the keys out, or stand an alias (*) for a whole value',
   audience: 'write authorizationParams: { audience: … }',
   callbackpath: 'the callback is always {basePath}/callback',
   callbackurl: 'it is built from publicUrl and basePath',
@@ -33,13 +37,13 @@ const HINTS: Readonly<Record<string, string>> = {
 
 /** The complaints of one parse; `input` is what was parsed, and never appears in a message. */
 export function explainIssues(issues: readonly z.core.$ZodIssue[], input: unknown): Complaint[] {
-  return issues.flatMap((issue) => explainIssue(issue, toPath(issue.path), input))
+  return issues.slice(0, MOST_COMPLAINTS).flatMap((issue) => explainIssue(issue, toPath(issue.path), input))
 }
 
 function explainIssue(issue: z.core.$ZodIssue, path: ConfigPath, input: unknown): Complaint[] {
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map((key) => unknownKey(path, key, valueAt(input, path)))
+      return issue.keys.slice(0, MOST_COMPLAINTS).map((key) => unknownKey(path, key, valueAt(input, path)))
     case 'invalid_type':
       return [{ path, at: 'value', message: wrongType(issue, path, valueAt(input, path)) }]
     case 'invalid_value':
@@ -60,7 +64,8 @@ function unknownKey(parent: ConfigPath, key: string, siblings: unknown): Complai
   const path = [...parent, key]
   const known = keysAt(parent)
   const meant = suggest(key, known)
-  const hint = HINTS[key.replaceAll(/[-_]/g, '').toLowerCase()]
+  const plain = key.replaceAll(/[-_]/g, '').toLowerCase()
+  const hint = Object.hasOwn(HINTS, plain) ? HINTS[plain] : undefined
   const complaint = { path, at: 'key' as const }
   if (hint !== undefined) return { ...complaint, message: `unknown key: ${hint}` }
   if (meant !== undefined) {
@@ -97,6 +102,8 @@ function wrongType(issue: z.core.$ZodIssueInvalidType, path: ConfigPath, value: 
   }
   if (expected === 'array' && typeof value === 'string')
     return 'expected a list, got a text: write [ … ], or one entry a line with - in front'
+  if (expected === 'boolean' && typeof value === 'string' && /^(yes|no|on|off|y|n)$/i.test(value))
+    return 'expected true or false; yes, no, on and off are texts in YAML 1.2'
   return `expected ${wanted}, got ${kindOf(value)}`
 }
 
@@ -197,6 +204,8 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 function kindOf(value: unknown): string {
   if (value === null) return 'nothing'
   if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'number' && !Number.isInteger(value))
+    return Number.isFinite(value) ? 'a fraction' : 'no finite number'
   const words: Record<string, string> = {
     string: 'a text',
     number: 'a number',

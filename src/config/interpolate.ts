@@ -18,6 +18,10 @@ export function interpolate(source: string, env: Readonly<Record<string, string 
   let problem: string | undefined
   const text = source.replaceAll(TOKEN, (token, body: string | undefined) => {
     if (token === '$$') return '$'
+    if (body?.includes('${')) {
+      problem ??= 'within ${ } there can be no further ${ }'
+      return ''
+    }
     const [, name, operator, rest = ''] = (token.endsWith('}') && REFERENCE.exec(body ?? '')) || []
     if (name === undefined) {
       problem ??= 'expected ${NAME}, ${NAME:-default} or ${NAME:?message}; a plain $ before { is written $$'

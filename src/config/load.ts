@@ -17,6 +17,7 @@ export interface LoadOptions {
 }
 
 const ROUNDS = 5
+const LARGEST = 1_048_576
 
 /** A configuration that can be used, and where it came from. */
 export interface LoadedConfig {
@@ -38,17 +39,31 @@ export interface LoadedConfig {
  * @throws ConfigError with every problem, each with its place and what to write instead
  */
 export function loadConfig(file: string, options: LoadOptions = {}): LoadedConfig {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (error) {
-    const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
-    const message = missing
-      ? 'there is no such file; name one with --config, or write one with `sidegate init`'
-      : 'the file cannot be read'
+  return parseConfig(readText(file), file, options)
+}
+
+function readText(file: string): string {
+  const refuse = (message: string): never => {
     throw new ConfigError(file, [{ path: [], message, line: 0, column: 0 }])
   }
-  return parseConfig(text, file, options)
+  let bytes: Buffer
+  try {
+    if (statSync(file).size > LARGEST) return refuse('the file is larger than 1 MB: is it the right one?')
+    bytes = readFileSync(file)
+  } catch (error) {
+    if (error instanceof ConfigError) throw error
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    if (code === 'ENOENT')
+      return refuse('there is no such file; name one with --config, or write one with `sidegate init`')
+    if (code === 'EISDIR') return refuse('this is a directory; name the file in it')
+    if (code === 'EACCES') return refuse('this process may not read the file')
+    return refuse('the file cannot be read')
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return refuse('the file is not text in UTF-8: save it as such')
+  }
 }
 
 /** As `loadConfig`, of a text; relative paths in it start at the directory of `file`. */

@@ -37,7 +37,7 @@ export function sourceLine(text: string, scalars: readonly ShownScalar[], place:
 export function keyOfLine(text: string, offset: number): SourceLine | undefined {
   const [start, end] = lineAt(text, offset)
   const key = /^\s*(?:- +)*[A-Za-z0-9_-]{1,64}\s*:/.exec(text.slice(start, end))?.[0]
-  if (key === undefined) return undefined
+  if (key === undefined || key.length > LONGEST) return undefined
   return { text: `${key} …`, start: Math.min(offset - start, key.length + 1), length: 1 }
 }
 

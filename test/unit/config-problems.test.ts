@@ -102,7 +102,7 @@ const broken: [title: string, changes: Parts, place: string, message: RegExp][] 
   ],
   ['a required key that is missing', { publicUrl: '' }, '1:1 publicUrl', /is missing/],
   ['no route at all', { routes: 'routes: []' }, '6:9 routes', /at least one route/],
-  ['YAML that is none', { more: 'listen: [1, 2' }, '10:1 ', /not valid YAML/],
+  ['YAML that is none', { more: 'listen: [1, 2' }, '9:9 ', /not valid YAML: the \[ that is opened here/],
   ['${NAME} bare in a flow list', { more: 'trustedProxies: [${PROXY}]' }, '9:19 ', /write "\$\{NAME\}" in quotes/],
   ['a tab as indent', { more: 'listen:\n\tport: 1' }, '10:1 ', /tab cannot indent/],
   // Environment and files (CF-02)

@@ -246,7 +246,7 @@ const lines: readonly Line[] = [
     'TK-09',
     'MUST',
     'No token, code, verifier or secret is in any byte that a browser, a log or a metric shows.',
-    'routes/session.ts#describeSession telemetry/redaction.ts#cleanText http/error-handler.ts#describe',
+    'routes/session.ts#describeSession telemetry/redaction.ts#cleanText http/failure-answer.ts#describeFailure',
   ],
   [
     'TK-10',

@@ -5,7 +5,8 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { z } from 'zod'
 import { BffError } from '../errors.ts'
 import type { OperatorProblem } from '../http/answers.ts'
-import { clientFailureOf, failureOf } from '../http/error-handler.ts'
+import { clientFailureOf } from '../http/client-error.ts'
+import { failureOf } from '../http/error-handler.ts'
 import type { Log } from '../telemetry/log.ts'
 
 /** For Fastify's constructor: its own answers would repeat the address that was asked for. */

@@ -173,7 +173,9 @@ class FaultRun {
 
   /** A handshake, whose socket is closed once something has come. */
   async #handshake(): Promise<void> {
-    using client = await RawClient.connect(Number(new URL(this.#gateway.url).port))
+    const connected = await RawClient.connect(Number(new URL(this.#gateway.url).port)).catch(() => undefined)
+    if (!connected) return this.found('a connection is refused')
+    using client = connected
     const lines = [`Cookie: ${this.#cookie}`, 'X-CSRF: 1', 'Connection: Upgrade', 'Upgrade: websocket']
     const key = ['Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==']
     client.send(['GET /ws/x HTTP/1.1', 'Host: a', ...lines, ...key, '', ''].join('\r\n'))

@@ -3,13 +3,9 @@ import { type AddressInfo, connect } from 'node:net'
 import { fastify, type FastifyInstance } from 'fastify'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { BffError, type FailureCode, failureCodes } from '../../src/errors.ts'
-import {
-  answerClientError,
-  type FailureOptions,
-  failureOf,
-  registerErrorHandler,
-  sendFailure,
-} from '../../src/http/error-handler.ts'
+import { answerClientError } from '../../src/http/client-error.ts'
+import { failureOf, registerErrorHandler, sendFailure } from '../../src/http/error-handler.ts'
+import type { FailureOptions } from '../../src/http/failure-answer.ts'
 import { takeFormsAndJson } from '../../src/http/form.ts'
 import { Pages } from '../../src/http/pages.ts'
 import { SecurityHeaders } from '../../src/http/security-headers.ts'

@@ -84,7 +84,9 @@ export class Activity {
 
   /** Writes every use that the store does not know yet; never rejects. */
   flush(): Promise<void> {
-    this.#flushing ??= this.#flush().finally(() => (this.#flushing = undefined))
+    this.#flushing ??= this.#flush()
+      .catch((error: unknown) => this.#options.log.error({ err: error }, 'uses of sessions were not written'))
+      .finally(() => (this.#flushing = undefined))
     return this.#flushing
   }
 

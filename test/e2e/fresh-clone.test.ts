@@ -74,7 +74,7 @@ async function finished(child: ReturnType<typeof shell>): Promise<string> {
 
 test(
   'the first command of the README starts the demo in a fresh copy, where one click signs in',
-  { timeout: 300_000 },
+  { timeout: 600_000 },
   async () => {
     const names = ['PORT', 'MANAGEMENT_PORT', 'PROVIDER_PORT', 'API_PORT']
     const ports = await Promise.all(names.map(async (name) => [`SIDEGATE_DEMO_${name}`, String(await freePort())]))

@@ -11,6 +11,7 @@ import { createSecureContext, Server as TlsServer } from 'node:tls'
 import type { Config } from './config/schema.ts'
 import { listeningAddress } from './http/listening-address.ts'
 import { watchRequestLines } from './http/request-line.ts'
+import { clearStaleSocket } from './http/unix-socket.ts'
 import { takesUpgrade } from './proxy/websocket.ts'
 import type { Log } from './telemetry/log.ts'
 
@@ -79,6 +80,7 @@ export class PublicListener {
   }
 
   async listen({ socket, host, port }: Config['listen']): Promise<void> {
+    if (socket !== undefined) await clearStaleSocket(socket)
     const listening = once(this.#server, 'listening')
     this.#server.listen(socket === undefined ? { host, port } : { path: socket })
     await listening

@@ -10,6 +10,7 @@ import { listeningAddress } from './http/listening-address.ts'
 import { Overload } from './http/overload.ts'
 import { type Limiter, RateLimiter } from './http/rate-limit.ts'
 import { SharedRateLimiter } from './http/shared-rate-limit.ts'
+import { clearStaleSocket } from './http/unix-socket.ts'
 import { buildAdmin } from './management/admin.ts'
 import { buildManagement } from './management/management.ts'
 import { Readiness } from './management/readiness.ts'
@@ -125,6 +126,7 @@ export class Service {
     await this.#management.listen({ host: management.host, port: management.port })
     if (admin) {
       this.#admin = this.#createAdmin()
+      if (admin.socket) await clearStaleSocket(admin.socket)
       await this.#admin.listen(admin.socket ? { path: admin.socket } : { host: admin.host, port: admin.port })
     }
     if (forwardAuth) {

@@ -1,4 +1,5 @@
 /** Management, admin and forward-auth: listeners of their own, which no browser reaches. */
+import { z } from 'zod'
 import { type FailureCode, failureCodes } from '../../src/errors.ts'
 import { headObject, type Json, type Operation, operationObject, type OperationContext } from './operation.ts'
 
@@ -57,7 +58,10 @@ const management: Listener = {
 }
 
 const whom: Operation['query'] = {
-  ref: { description: 'A session, by the 16 characters that logs and lists show.' },
+  ref: {
+    description: 'A session, by the 16 characters that logs and lists show.',
+    schema: z.string().regex(/^[\w-]{16,43}$/),
+  },
   sub: { description: 'A user, by the subject at the issuer.' },
   sid: { description: 'What the authorization server calls its session.' },
   issuer: { description: 'With `sub` or `sid`, where several providers are configured.' },

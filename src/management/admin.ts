@@ -21,6 +21,8 @@ interface AdminOptions {
   readonly log: Log
 }
 
+const REF = /^[\w-]{16,43}$/
+
 /** Whom a question means. */
 type Target =
   | { readonly by: 'ref'; readonly ref: string }
@@ -91,7 +93,11 @@ function readTarget(url: string, issuers: readonly string[]): Target {
     return { by }
   }
   if (value === '') throw new BffError('invalid_request', `${by} is empty`)
-  if (by === 'ref') return { by, ref: value }
+  if (by === 'ref') {
+    // A part of one would mean other people's sessions, too.
+    if (!REF.test(value)) throw new BffError('invalid_request', 'ref is the 16 characters that logs and lists show')
+    return { by, ref: value }
+  }
   const issuer = query.get('issuer') ?? (issuers.length === 1 ? issuers[0] : undefined)
   if (issuer === undefined || !issuers.includes(issuer)) {
     throw new BffError('invalid_request', 'name the issuer: one of those that are configured')
@@ -118,7 +124,8 @@ function noStore(reply: FastifyReply): FastifyReply {
 
 /** Compared as hashes: equal lengths, equal time. */
 function holdsToken(authorization: string | undefined, token: string): boolean {
-  const given = /^Bearer (.+)$/i.exec(authorization ?? '')?.[1] ?? ''
+  const given = /^Bearer (.+)$/i.exec(authorization ?? '')?.[1]
+  if (given === undefined || token === '') return false
   const hash = (text: string) => createHash('sha256').update(text).digest()
   return timingSafeEqual(hash(given), hash(token))
 }

@@ -1,6 +1,7 @@
 /** The second net under the rule that no secret is logged: names that are never shown, texts that are cleaned. */
 
 const LIMIT = 256
+const DEEPEST = 3
 
 /** Field names whose value is never logged, at any depth that is looked at. */
 const SECRET_NAMES = new Set([
@@ -69,21 +70,32 @@ export function cleanText(text: string): string {
   return cleaned.length > LIMIT ? `${cleaned.slice(0, LIMIT - 1)}…` : cleaned
 }
 
+/** Fields that have serializers of their own, on the first level of a line (`logger.ts`). */
+const SERIALIZED = new Set(['err', 'error', 'req', 'res'])
+
 /** The fields of one log line with secret names masked and long texts cut; looks three levels deep. */
-export function cleanFields(fields: Readonly<Record<string, unknown>>, depth = 3): Record<string, unknown> {
+export function cleanFields(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const cleaned: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(fields))
-    cleaned[name] = isSecret(name, value) ? '[removed]' : cleanValue(value, depth)
+    cleaned[name] = SERIALIZED.has(name) ? value : cleanField(name, value, DEEPEST)
   return cleaned
+}
+
+function cleanField(name: string, value: unknown, depth: number): unknown {
+  return isSecret(name, value) ? '[removed]' : cleanValue(value, depth)
 }
 
 function cleanValue(value: unknown, depth: number): unknown {
   if (typeof value === 'string') return cleanText(value)
   if (typeof value !== 'object' || value === null) return value
-  // What is not a plain object or a list (errors, requests) has a serializer of its own.
   if (Array.isArray(value))
     return depth === 0 ? `[${value.length}]` : value.slice(0, 50).map((item) => cleanValue(item, depth - 1))
-  if (Object.getPrototypeOf(value) !== Object.prototype) return value
-  // A plain object's own enumerable members are what Object.entries gives.
-  return depth === 0 ? '[object]' : cleanFields(value as Record<string, unknown>, depth - 1)
+  if (value instanceof Date) return value
+  if (value instanceof URL) return cleanText(value.href)
+  // Libraries hang answers and commands on their errors: of one that stands elsewhere only what it says is told.
+  if (value instanceof Error) return cleanText(`${value.name}: ${value.message}`)
+  if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`
+  if (depth === 0) return '[object]'
+  // Whatever class it is of: what JSON would show of it are its own enumerable members.
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, cleanField(name, member, depth - 1)]))
 }

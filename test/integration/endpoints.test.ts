@@ -223,6 +223,10 @@ test('an administrator finds and ends sessions with the token, and nobody withou
   expect((await ask('')).status).toBe(400)
   expect((await ask('sub=alice&sid=1')).status).toBe(400)
   expect((await ask('sub=alice&issuer=https%3A%2F%2Felsewhere.example')).status).toBe(400)
+  // A part of a name would be many sessions.
+  for (const ref of ['', 'a', 'x'.repeat(15), '*', 'x'.repeat(44), `${'x'.repeat(15)}*`]) {
+    expect((await ask(`ref=${ref}`, 'DELETE')).status).toBe(400)
+  }
   const found = await ask('sub=alice')
   expect(found.body['sessions']).toMatchObject([{ ref: expect.stringMatching(/^[\w-]{16}$/) }])
   const { ref } = (found.body['sessions'] as { ref: string }[])[0]!

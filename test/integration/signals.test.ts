@@ -1,4 +1,7 @@
 /** The signals that operators and platforms send, to a real process. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { GatewayProcess } from '../support/gateway-process.ts'
 import { freePort } from '../support/free-port.ts'
@@ -58,4 +61,26 @@ test('SIGHUP without a change is none, however often; SIGINT ends it without the
   expect([before, await held]).toEqual([200, '200 done'])
   expect(await gateway.exited()).toBe(0)
   expect(gateway.lines.filter(({ msg }) => String(msg).includes('configuration'))).toEqual([])
+})
+
+test('a unix socket that a killed process left behind is taken over, and one that is in use is not (R25)', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'sidegate-sockets-'))
+  onTestFinished(() => rm(directory, { recursive: true }))
+  const files = {
+    'sidegate.yaml': `publicUrl: http://localhost:8080
+listen: { socket: ${directory}/public }
+management: { host: 127.0.0.1, port: 0 }
+admin: { socket: ${directory}/admin, token: an-admin-token-of-a-test-that-is-long }
+provider: { issuer: "http://127.0.0.1:1", clientId: shop, clientSecret: secret }
+routes: [{ path: /, upstream: "http://127.0.0.1:1", session: none }]
+`,
+  }
+  const first = await GatewayProcess.start(files)
+
+  await expect(GatewayProcess.start(files)).rejects.toThrow('ended with 1')
+  first.signal('SIGKILL')
+  await first.exited()
+  const next = await GatewayProcess.start(files)
+
+  expect(next.lines.find(({ msg }) => msg === 'listening')).toMatchObject({ listen: `${directory}/public` })
 })

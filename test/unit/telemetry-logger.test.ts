@@ -57,6 +57,18 @@ test.each([
   [{ sessionCookie: 'opaque-token-value' }],
   [{ headers: { 'x-auth-token': 'opaque-token-value', 'Set-Cookie': 'opaque-token-value' } }],
   [{ ticket: 'opaque-token-value' }],
+  [{ headers: Object.assign(Object.create(null), { cookie: 'opaque-token-value' }) as object }],
+  [
+    {
+      response: new (class {
+        readonly accessToken = 'opaque-token-value'
+      })(),
+    },
+  ],
+  [{ cause: Object.assign(new Error('no'), { command: { args: ['opaque-token-value'] } }) }],
+  [{ body: Buffer.from('opaque-token-value') }],
+  [{ keys: new Map([['token', 'opaque-token-value']]) }],
+  [{ address: new URL('https://user:opaque-token-value@app.example/?code=opaque-token-value') }],
   [{ detail: 'GET /done?access-token=opaque-token-value;refresh-token=opaque-token-value' }],
   [{ url: 'redis://user:pass@opaque-token-value@redis:6379' }],
 ])('the second net catches a secret in %j (TK-09)', (fields) => {

@@ -164,8 +164,8 @@ export const tokenRemovals: readonly GuardRemoval[] = [
     id: 'TK-09',
     without: 'logs fields whatever their name',
     file: 'src/telemetry/redaction.ts',
-    text: "cleaned[name] = isSecret(name, value) ? '[removed]' : cleanValue(value, depth)",
-    replacement: 'cleaned[name] = isSecret(name, value) ? cleanValue(value, depth) : cleanValue(value, depth)',
+    text: "return isSecret(name, value) ? '[removed]' : cleanValue(value, depth)",
+    replacement: 'return isSecret(name, value) ? cleanValue(value, depth) : cleanValue(value, depth)',
     tests: ['test/unit/telemetry-logger.test.ts'],
   },
   {

@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { hottest } from './profile.ts'
 import { circumstances, type Report, renderTable } from './report.ts'
 import { connections } from './scenarios/connections.ts'
+import { growth } from './scenarios/growth.ts'
 import { latency } from './scenarios/latency.ts'
 import { login } from './scenarios/login.ts'
 import { peers } from './scenarios/peers.ts'
@@ -19,6 +20,7 @@ const scenarios = new Map<string, (settings: Settings) => Promise<Report>>([
   ['proxied-get', proxiedGet],
   ['peers', peers],
   ['latency', latency],
+  ['growth', growth],
   ['start', start],
   ['login', login],
   ['connections', connections],

@@ -14,7 +14,7 @@ export const BODY = JSON.stringify({
   })),
 }).padEnd(1_024)
 
-/** Answers `BODY` at every path, and at /api/echo the `Authorization` that arrived. */
+/** Answers `BODY` at every path, at /api/echo the `Authorization` that arrived, below /api/file/ the files of the directory. */
 export async function startUpstream(directory: string, port: number): Promise<Part> {
   const nginx = programPath('nginx')
   const command = nginx
@@ -23,6 +23,7 @@ export async function startUpstream(directory: string, port: number): Promise<Pa
         `  listen 127.0.0.1:${port} reuseport;`,
         '  default_type application/json;',
         `  location = /api/echo { return 200 '{"authorization":"$http_authorization"}'; }`,
+        `  location /api/file/ { alias ${directory}/; }`,
         `  location / { return 200 '${BODY}'; }`,
         '}',
       ])

@@ -185,16 +185,32 @@ describe('the session', () => {
     ])
   })
 
-  test('is polled where a browser has no locks, by requests that never keep it alive', async () => {
+  test.each([
+    [
+      'a browser has no locks',
+      (context: BrowserContext) =>
+        context.addInitScript('Object.defineProperty(navigator, "locks", { value: undefined })'),
+    ],
+    [
+      'the event stream is refused',
+      (context: BrowserContext) => context.route('**/bff/session/events', (route) => route.fulfill({ status: 503 })),
+    ],
+  ])('is polled where %s, by requests that never keep it alive', async (_, prevent) => {
     const there = await visit()
-    await there.context.addInitScript('Object.defineProperty(navigator, "locks", { value: undefined })')
+    await prevent(there.context)
     const page = await signedIn(there)
     await page.clock.install()
     await page.reload()
     await begin(page)
 
-    there.world.clock.advance(31 * 60_000)
-    await page.clock.runFor(61_000)
+    // Had the first poll kept it alive, the second would still find it.
+    for (const minutes of [20, 11]) {
+      expect((await changesOf(page)).map(({ type }) => type)).toEqual(['session'])
+      there.world.clock.advance(minutes * 60_000)
+      const polled = page.waitForResponse('**/bff/session')
+      await page.clock.runFor(61_000)
+      await polled
+    }
 
     await change(page, 'ended')
     expect(there.answers).not.toContain('200 /bff/session/events')
@@ -303,6 +319,23 @@ describe('a call', () => {
     expect(await page.getByLabel('Note').inputValue()).toBe('unsaved')
     expect(there.world.upstream.requests.map(({ method, body }) => `${method} ${body}`)).toEqual(['POST ordered'])
     expect(await page.evaluate('changes.at(-1).session.user.sub')).toBe('alice')
+  })
+
+  test('whose session was ended meanwhile signs in again, and is made again with what it carried', async () => {
+    const there = await visit()
+    const page = await signedIn(there, '/', { popup: true })
+    await page.getByLabel('Note').fill('unsaved')
+    const { manager } = there.world.gateway.service
+    await manager.endBySubject(there.world.provider.issuer, 'alice', 'backchannel_logout')
+
+    // The authorization server still knows who it is: nobody has to click.
+    const first = page.waitForResponse('**/api/orders')
+    const answer = call(page, '/api/orders', "{ method: 'POST', body: 'ordered' }")
+
+    expect((await first).headers()['sidegate-error']).toBe('session_expired')
+    expect(await answer).toBe('200 null')
+    expect(there.world.upstream.last.body).toBe('ordered')
+    expect(await page.getByLabel('Note').inputValue()).toBe('unsaved')
   })
 
   test('of many at once opens one popup, and all are repeated once', async () => {

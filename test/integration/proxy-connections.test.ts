@@ -1,3 +1,4 @@
+import dns from 'node:dns'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createSecureServer } from 'node:http2'
@@ -74,6 +75,29 @@ describe('TLS to an upstream is verified (TK-06)', () => {
     expect(upstream.requests).toEqual([])
   })
 
+  test('nor does a WebSocket get through, and a failure with a long text ends nothing but the handshake', async () => {
+    const handshake = get(
+      '/api/x',
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+      'Sec-WebSocket-Version: 13',
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    )
+    const unknown = await tlsUpstream({ ...certificate('self', 'DNS:localhost') })
+    const other = await tlsUpstream(server)
+    const nowhere = `https://${'a'.repeat(60)}.${'b'.repeat(60)}.${'c'.repeat(60)}.invalid`
+
+    for (const [address, tls] of [
+      [`https://localhost:${unknown.port}`, {}],
+      [`https://127.0.0.1:${other.port}`, { tls: { ca: ca.cert } }],
+      [nowhere, {}],
+    ] as const) {
+      const port = await proxyTo(address, tls)
+      expect(statusOf(await exchange(port, handshake)), address).toBe(502)
+    }
+    expect([unknown.requests, other.requests]).toEqual([[], []])
+  })
+
   test('a private authority is trusted when it is configured', async () => {
     const upstream = await tlsUpstream(server)
     const port = await proxyTo(`https://localhost:${upstream.port}`, { tls: { ca: ca.cert } })
@@ -111,6 +135,22 @@ describe('TLS to an upstream is verified (TK-06)', () => {
       200,
     )
   })
+})
+
+test('a name with several addresses is reached at the one that answers (R58)', async () => {
+  const upstream = await RawUpstream.start()
+  onTestFinished(() => upstream[Symbol.asyncDispose]())
+  const port = await proxyTo(`http://several.example:${upstream.port}`)
+  const { lookup } = dns
+  onTestFinished(() => void (dns.lookup = lookup))
+  const addresses = ['127.0.0.2', '127.0.0.3', '127.0.0.1'].map((address) => ({ address, family: 4 }))
+  // Every name has these addresses, and nobody listens at the first two.
+  dns.lookup = ((_name: string, _options: object, done: (error: null, all: typeof addresses) => void) =>
+    done(null, addresses)) as unknown as typeof dns.lookup
+
+  for (let count = 0; count < 20; count += 1) {
+    expect(statusOf(await exchange(port, get('/api/x', 'Connection: close')))).toBe(200)
+  }
 })
 
 test('a unix socket is an upstream', async () => {

@@ -148,3 +148,28 @@ test('signing out works while the authorization server is down (LO-01, LO-02)', 
   expect(browser.jar.get(SESSION)).toBeUndefined()
   expect((await tab.fetch('/api/orders')).status).toBe(401)
 })
+
+test.each<[style: string, end: (issuer: string) => string, name: string | undefined]>([
+  ['auth0', (issuer) => `${issuer}/v2/logout`, 'returnTo'],
+  ['cognito', (issuer) => `${issuer}/logout`, 'logout_uri'],
+  ['none', () => '/bff/logout/callback', undefined],
+])(
+  'a server with the logout of style %s is left in its own way, and the token is revoked all the same (LO-02)',
+  async (style, end, name) => {
+    const world = await start({ config: { provider: { logout: { style } } } })
+    const { tab } = await world.signedIn()
+
+    const answer = await tab.fetch('/bff/logout', { method: 'POST' })
+    const { headers } = await tab.navigate(answer.member('redirectUrl'), { follow: false })
+
+    const place = new URL(headers.location ?? '', world.url)
+    expect(place.href.split('?')[0]).toBe(new URL(end(world.provider.issuer), world.url).href)
+    if (name === undefined) expect(place.search).toBe('')
+    else {
+      expect(place.searchParams.get('client_id')).toBe('shop')
+      expect(place.searchParams.get(name)).toMatch(`${world.url}/bff/logout/callback`)
+    }
+    expect(place.href).not.toContain('id_token_hint')
+    expect(world.provider.issued.some((token) => world.provider.isActive(token))).toBe(false)
+  },
+)

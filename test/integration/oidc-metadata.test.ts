@@ -80,6 +80,26 @@ describe('at the start', () => {
     await expect(scriptedLogin(client, provider)).resolves.toMatchObject({ claims: { iss: provider.issuer } })
   })
 
+  test('an issuer of many tenants signs in and refreshes users of the named ones, and of no other (AS-02, ID-01)', async () => {
+    await using provider = await startScriptedProvider({ path: '/common/v2.0' })
+    provider.sendsIss = false
+    provider.metadata = (document) => ({ ...document, issuer: `${provider.origin}/{tenantid}/v2.0` })
+    let tid = 'acme'
+    provider.idToken = (claims, header) => ({
+      claims: { ...claims, tid, iss: `${provider.origin}/${tid}/v2.0` },
+      header,
+    })
+    await using client = new OidcClient(provider.issuer, { config: { allowedTenants: ['acme', 'contoso'] } })
+    await using careless = new OidcClient(provider.issuer)
+
+    const login = await scriptedLogin(client, provider)
+    expect(login.claims).toMatchObject({ tid, iss: `${provider.origin}/acme/v2.0` })
+    await expect(client.refresh({ ...login, sub: 'alice' })).resolves.toMatchObject({ kind: 'refreshed' })
+    tid = 'elsewhere'
+    await expect(scriptedLogin(client, provider)).rejects.toThrow(/tid is no allowed tenant/)
+    await expect(careless.authorizationUrl(request())).rejects.toMatchObject({ code: 'provider_unavailable' })
+  })
+
   test('a server that knows the address of RFC 8414 alone is found there (AS-01)', async () => {
     const asked: string[] = []
     const server = createServer((incoming, response) => {

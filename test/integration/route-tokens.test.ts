@@ -1,5 +1,7 @@
 import { decodeJwt } from 'jose'
 import { expect, onTestFinished, test } from 'vitest'
+import { KeyRing } from '../../src/session/key-ring.ts'
+import { startRedis } from '../support/redis.ts'
 import { startWorld } from '../support/world.ts'
 
 const ORDERS = 'urn:test:orders'
@@ -40,4 +42,40 @@ test('each route gets the token that it asks for, and a route whose token is ref
   expect([refused.status, refused.headers['sidegate-error']]).toEqual([503, 'provider_unavailable'])
   expect(world.upstream.requests).toHaveLength(asked)
   expect((await tab.fetch('/api/2')).status).toBe(200)
+})
+
+test('forty calls at once over four instances get the token of a route once; a refresh forgets it, and a logout takes it along (TK-12, RF-03)', async () => {
+  await using redis = await startRedis()
+  await using world = await startWorld({
+    peers: 3,
+    provider: { resources: { [ORDERS]: 'orders.read orders.write' } },
+    config: ({ upstream }) => ({
+      provider: { scopes: ['openid', 'orders.read', 'orders.write'], resource: [ORDERS] },
+      session: { keys: [KeyRing.generateKey()] },
+      store: { redis: { url: redis.url } },
+      routes: [
+        { path: '/orders', upstream, token: { resource: ORDERS, scopes: ['orders.read'] } },
+        { path: '/', upstream, session: 'none' },
+      ],
+    }),
+  })
+  const { browser, tab } = await world.signedIn()
+  const cookie = browser.jar.get('__Host-Http-sidegate')?.value ?? ''
+  const grants = () => world.provider.count('refresh_token')
+  const sent = () => world.upstream.requests.map(({ headers }) => headers.authorization).filter(Boolean)
+
+  const answers = await Promise.all(Array.from({ length: 40 }, (_, n) => tab.fetch(`/orders/${n}`)))
+
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+  expect([grants(), new Set(sent()).size, sent().length]).toEqual([1, 1, 40])
+
+  expect((await tab.fetch('/bff/session/refresh', { method: 'POST' })).status).toBe(200)
+  await Promise.all(Array.from({ length: 8 }, (_, n) => tab.fetch(`/orders/${n}`)))
+  expect([grants(), new Set(sent()).size, sent().length]).toEqual([3, 2, 48])
+
+  await tab.fetch('/bff/logout?local=true', { method: 'POST' })
+  browser.jar.set(`__Host-Http-sidegate=${cookie}; Secure; HttpOnly; Path=/`, new URL(world.url), 'strict')
+  const after = await Promise.all(Array.from({ length: 8 }, (_, n) => tab.fetch(`/orders/${n}`)))
+  expect(new Set(after.map(({ status }) => status))).toEqual(new Set([401]))
+  expect([grants(), sent().length]).toEqual([3, 48])
 })

@@ -78,7 +78,7 @@ export class Route {
 export class RouteTable {
   readonly routes: readonly Route[]
   readonly #basePath: string
-  readonly #byLength: readonly Route[]
+  readonly #byPath: ReadonlyMap<string, Route>
   /** Routes that share their upstream with another one: where case may tell two of them apart, or not. */
   readonly #sharing: readonly Route[]
   readonly #hasUpperCase: boolean
@@ -86,9 +86,10 @@ export class RouteTable {
   constructor(config: Pick<Config, 'basePath' | 'routes'>) {
     this.#basePath = withoutLastSlash(config.basePath)
     this.routes = config.routes.map((route) => new Route(route))
-    this.#byLength = this.routes.toSorted((a, b) => b.path.length - a.path.length)
-    this.#sharing = this.#byLength.filter((one) =>
-      this.#byLength.some((other) => other !== one && one.upstream !== undefined && other.sharesUpstreamWith(one)),
+    this.#byPath = new Map(this.routes.map((route) => [route.path, route]))
+    const byLength = this.routes.toSorted((a, b) => b.path.length - a.path.length)
+    this.#sharing = byLength.filter((one) =>
+      byLength.some((other) => other !== one && one.upstream !== undefined && other.sharesUpstreamWith(one)),
     )
     this.#hasUpperCase = this.#sharing.some((route) => UPPER_CASE.test(route.path))
   }
@@ -138,7 +139,12 @@ export class RouteTable {
 
   #find(path: string): Route | undefined {
     if (this.ownsPath(path)) return undefined
-    for (const route of this.#byLength) if (route.covers(path)) return route
+    // The path itself, then what is left of it before each slash: as many look-ups as it has segments, not routes.
+    for (let end = path.length; end >= 0; end = path.lastIndexOf('/', end - 1)) {
+      const route = this.#byPath.get(path.slice(0, end))
+      if (route) return route
+      if (end === 0) break
+    }
     return undefined
   }
 }

@@ -43,6 +43,33 @@ describe('which route a path belongs to', () => {
     expect(match(shop, path)?.path).toBe(route)
   })
 
+  test('whatever the routes and the path, it is the longest of those that cover it', () => {
+    const segments = fc.array(fc.constantFrom('a', 'b', 'ab', 'a.b', ''), { maxLength: 4 })
+    const path = segments.map((names) => `/${names.join('/')}`)
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(
+          segments.map((names) => names.filter((name) => name !== '')),
+          {
+            selector: (names) => names.join('/'),
+            minLength: 1,
+            maxLength: 8,
+          },
+        ),
+        path,
+        (routes, asked) => {
+          const table = tableOf(
+            ...routes.map((names) => ({ path: `/${names.join('/')}`, upstream: 'http://api:3000' })),
+          )
+          const covering = table.routes.filter((route) => route.covers(asked))
+          const longest = covering.toSorted((a, b) => b.path.length - a.path.length)[0]
+
+          expect(table.match({ path: asked, query: '', readings: [] })?.path).toBe(longest?.path)
+        },
+      ),
+    )
+  })
+
   test.each(['/bff', '/bff/', '/bff/login', '/bff/nothing'])('%s is ours and never a route', (path) => {
     expect(match(shop, path)).toBeUndefined()
   })

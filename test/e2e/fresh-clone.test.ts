@@ -119,6 +119,9 @@ test(
     expect(printed).toContain('https://id.example.com')
     expect(printed).toMatch(/^function$/m)
     expect(printed).not.toContain('from-the-environment')
+    const packed = spawnSync('tar', ['-tf', join(directory, `sidegate-${version}.tgz`)], { encoding: 'utf8' }).stdout
+    expect(packed).toContain('package/dist/main.js')
+    expect(packed).not.toMatch(/\.map$|package\/(src|test)\//m)
   },
 )
 

@@ -27,14 +27,17 @@ test('the manifests, and what the chart makes, have no field that Kubernetes doe
   expect(problemsOf(manifests)).toBe('')
 })
 
-test.each([
-  ['a misspelled probe', { livenesProbe: {} }, 'livenesProbe'],
-  ['a port as text', { ports: [{ containerPort: '8080' }] }, "'string' is not assignable to type 'number'"],
-  ['a container without a name', { name: undefined }, "Property 'name' is missing"],
-])('%s would be told', (_, mistake, problem) => {
-  const container = { name: 'x', ...mistake }
-  const template = { spec: { containers: [container] } }
-  const text = stringify({ apiVersion: 'apps/v1', kind: 'Deployment', spec: { selector: {}, template } })
+test('a misspelled probe, a port as text and a container without a name would be told', () => {
+  const mistakes = [{ livenesProbe: {} }, { ports: [{ containerPort: '8080' }] }, { name: undefined }]
+  const wrong = mistakes.flatMap((mistake) => {
+    const template = { spec: { containers: [{ name: 'x', ...mistake }] } }
+    return parseManifests(stringify({ apiVersion: 'apps/v1', kind: 'Deployment', spec: { selector: {}, template } }))
+  })
 
-  expect(problemsOf(Object.fromEntries(parseManifests(text).map((manifest) => ['x', manifest])))).toContain(problem)
+  const problems = problemsOf(Object.fromEntries(wrong.entries()))
+
+  expect(problems.split('\n').filter((line) => line.startsWith('..'))).toHaveLength(3)
+  expect(problems).toContain('"livenesProbe"')
+  expect(problems).toContain("Type 'string' is not assignable to type 'number'")
+  expect(problems).toContain("Property 'name' is missing")
 })

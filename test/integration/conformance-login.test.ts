@@ -153,6 +153,39 @@ describe('a callback', () => {
     expect(scripted.server.calls('token')).toBe(0)
   })
 
+  test.each([
+    ['login_required', true],
+    ['interaction_required', true],
+    ['consent_required', true],
+    ['account_selection_required', true],
+    ['access_denied', false],
+    ['server_error', false],
+  ])(
+    'of a silent login with %s: goes on as if nothing had been asked is %s, and nothing changes',
+    async (error, goesOn) => {
+      const scripted = await start()
+      const tab = await scripted.visitor()
+      await scripted.signIn(tab)
+      const calls = scripted.server.calls('token')
+      const response = { code: null, error }
+
+      const silent = await scripted.comeBack(tab, await scripted.begin(tab, '?prompt=none&returnTo=%2Forders'), {
+        response,
+      })
+
+      expect([silent.url, silent.status]).toEqual(
+        goesOn ? [`${scripted.url}/orders`, 200] : [expect.stringContaining('/bff/callback'), 400],
+      )
+      // No second attempt by itself, and whoever asked to be asked is told.
+      expect(silent.hops).toHaveLength(goesOn ? 2 : 1)
+      expect(silent.hops.flatMap(({ headers }) => cookiesSet(headers['set-cookie']))).toEqual([])
+      const loud = await scripted.comeBack(tab, await scripted.begin(tab), { response })
+      expect(loud.status).toBe(400)
+      expect(scripted.server.calls('token')).toBe(calls)
+      expect(await apiStatus(tab, scripted)).toBe(200)
+    },
+  )
+
   test('that another browser has used is refused also in one that is signed in itself (CB-01)', async () => {
     const scripted = await start()
     const [tab, other] = [await scripted.visitor(), await scripted.visitor()]

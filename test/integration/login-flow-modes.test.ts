@@ -55,6 +55,21 @@ test('a login in a popup ends on a page of ours that closes it', async () => {
   expect((await tab.fetch('/api/orders')).status).toBe(200)
 })
 
+test('an answer that is signed and comes by a form signs in, at a real server (CB-11, CB-03)', async () => {
+  const world = await start({
+    config: { provider: { responseMode: 'form_post.jwt' } },
+    provider: { configuration: { features: { jwtResponseModes: { enabled: true } } } },
+  })
+  const { browser, tab } = await world.signedIn({ returnTo: '/orders' })
+  // The page of the server sends its form by script.
+  await tab.settle()
+
+  expect(tab.page.url).toBe(`${world.url}/orders`)
+  const callback = browser.hops.find(({ url }) => new URL(url).pathname === '/bff/callback')
+  expect([callback?.method, callback?.url, callback?.status]).toEqual(['POST', `${world.url}/bff/callback`, 303])
+  expect((await tab.fetch('/api/orders')).status).toBe(200)
+})
+
 test('a login whose max_age asks for a fresh sign-in gets one although the user is signed in at the authorization server (ID-09)', async () => {
   const world = await start()
   const { tab } = await world.signedIn()

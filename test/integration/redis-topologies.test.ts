@@ -67,6 +67,41 @@ test('a node of the cluster dies: its sessions are unavailable, not ended, and t
   await manager.close()
 })
 
+test('a slot moves to another node while its session is used and refreshed: nobody notices (R40)', async () => {
+  const cluster = await startCluster()
+  const clients = cluster.servers.map(({ url }) => new Redis(url))
+  onTestFinished(async () => {
+    for (const client of clients) client.disconnect()
+    await cluster[Symbol.asyncDispose]()
+  })
+  const store = await openStore({ cluster: cluster.servers.map(({ port }) => ({ host: '127.0.0.1', port })) })
+  const { manager, provider } = managerWorld({ store, clock: realTime, settings: { cache: { maxEntries: 0, ttl: 0 } } })
+  const { cookieValue, session } = await manager.create({ provider: 'default', result: provider.login() })
+  const key = `sidegate:s:{${session.ref}}`
+  const slot = String(await clients[0]?.cluster('KEYSLOT', key))
+  const counts = await Promise.all(clients.map((client) => client.call('CLUSTER', 'COUNTKEYSINSLOT', slot)))
+  const from = counts.findIndex((count) => Number(count) > 0)
+  const to = (from + 1) % clients.length
+  const [source, target] = [clients[from]!, clients[to]!]
+  const [sourceId, targetId] = [String(await source.cluster('MYID')), String(await target.cluster('MYID'))]
+  const use = async () => {
+    await manager.resolve(cookieValue, REQUEST)
+    return (await manager.refreshNow(cookieValue)).version
+  }
+
+  await target.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', sourceId)
+  await source.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', targetId)
+  const versions = [(await manager.resolve(cookieValue, REQUEST)).version]
+  await source.call('MIGRATE', '127.0.0.1', String(cluster.servers[to]?.port), key, '0', '5000')
+  versions.push(await use())
+  for (const client of [target, source]) await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', targetId)
+  versions.push(await use())
+
+  expect(versions).toEqual([1, 2, 3])
+  expect(await manager.end(cookieValue, 'logout')).toMatchObject({ version: 3 })
+  await manager.close()
+})
+
 test('the master is killed under load: Sentinel fails over, no session is lost, and service returns by itself (R35)', async ({
   annotate,
 }) => {

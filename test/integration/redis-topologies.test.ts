@@ -83,7 +83,7 @@ test('a slot moves to another node while its session is used and refreshed: nobo
   const from = counts.findIndex((count) => Number(count) > 0)
   const to = (from + 1) % clients.length
   const [source, target] = [clients[from]!, clients[to]!]
-  const [sourceId, targetId] = [String(await source.cluster('MYID')), String(await target.cluster('MYID'))]
+  const [sourceId, targetId] = [await source.cluster('MYID'), await target.cluster('MYID')]
   const use = async () => {
     await manager.resolve(cookieValue, REQUEST)
     return (await manager.refreshNow(cookieValue)).version

@@ -12,6 +12,9 @@ export function remember(text) {
   if (TOKEN.test(text)) answers.suspicious += 1
 }
 
+/** Enough for this page; a page that holds more is searched as far as that. */
+const MOST_VALUES = 20_000
+
 /** @returns {Promise<{ place: string, found: string, suspicious: boolean }[]>} one line for each place searched */
 export async function takeInventory() {
   return [
@@ -21,6 +24,7 @@ export async function takeInventory() {
     await search('Databases', 'none', async () => (await indexedDB.databases()).map(({ name }) => name ?? '')),
     await search('Caches', 'none', () => caches.keys()),
     await search('Address', 'no parameters', () => [location.search + location.hash].filter(Boolean)),
+    searchMemory(),
     { place: 'Answers so far', found: `${answers.read}, all searched`, suspicious: answers.suspicious > 0 },
   ]
 }
@@ -37,4 +41,24 @@ async function search(place, nothing, look) {
     // A browser that takes no cookies has no storage for script either.
     return { place, found: 'closed to script by this browser', suspicious: false }
   }
+}
+
+/** Everything that hangs on this window by its own properties, the page as it stands, and addresses it has asked for. */
+function searchMemory() {
+  const page = document.documentElement.outerHTML
+  const addresses = performance.getEntries().map(({ name }) => name)
+  const queue = [window, history.state, document.referrer, window.name, page, addresses]
+  const seen = new Set()
+  let found = 0
+  // An element that is added while the loop runs is visited too.
+  for (const value of queue) {
+    if (typeof value === 'string' && TOKEN.test(value)) found += 1
+    if (typeof value !== 'object' || value === null || seen.has(value)) continue
+    seen.add(value)
+    // Getters are left alone: some of them do things.
+    for (const { value: inner } of Object.values(Object.getOwnPropertyDescriptors(value))) {
+      if (queue.length < MOST_VALUES) queue.push(inner)
+    }
+  }
+  return { place: 'Memory', found: `${queue.length} values, all searched`, suspicious: found > 0 }
 }

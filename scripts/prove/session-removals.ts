@@ -163,6 +163,14 @@ export const sessionRemovals: readonly GuardRemoval[] = [
   },
   {
     id: 'SC-13',
+    without: 'takes a part of a session’s name for all that begin so',
+    file: 'src/management/admin.ts',
+    text: 'if (!REF.test(value)) throw',
+    replacement: "if (!REF.test(value) && value === '') throw",
+    tests: ['test/integration/endpoints.test.ts'],
+  },
+  {
+    id: 'SC-13',
     without: 'has no limit of sessions',
     file: 'src/session/roster.ts',
     text: 'const surplus = oldestFirst.slice(0, Math.max(0, live.length - perUser))',

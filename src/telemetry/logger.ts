@@ -76,8 +76,17 @@ function describeOne(thrown: unknown): object {
   const described = { type: thrown.name, message: cleanText(thrown.message), ...code }
   // Our own failures say where they come from; of foreign ones the frames are wanted, without the message above them.
   if (thrown instanceof BffError && thrown.code !== 'internal') return described
-  const frames = (thrown.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))
-  return { ...described, stack: frames.slice(0, FRAMES).map((line) => line.trim()) }
+  return { ...described, stack: framesOf(thrown) }
+}
+
+/** A message of several lines stands in the stack, too, and could look like frames. */
+function framesOf({ message, stack = '' }: Error): string[] {
+  const at = stack.indexOf(message)
+  const lines = (at === -1 ? stack : stack.slice(at + message.length)).split('\n')
+  return lines
+    .filter((line) => /^\s+at /.test(line))
+    .slice(0, FRAMES)
+    .map((line) => cleanText(line.trim()))
 }
 
 function cleanLine(fields: Record<string, unknown>): Record<string, unknown> {

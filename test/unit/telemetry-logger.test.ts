@@ -57,6 +57,7 @@ test.each([
   [{ sessionCookie: 'opaque-token-value' }],
   [{ headers: { 'x-auth-token': 'opaque-token-value', 'Set-Cookie': 'opaque-token-value' } }],
   [{ ticket: 'opaque-token-value' }],
+  [{ err: new Error('answered:\n    at Bearer opaque-token-value') }],
   [{ headers: Object.assign(Object.create(null), { cookie: 'opaque-token-value' }) as object }],
   [
     {

@@ -38,6 +38,27 @@ test('a refresh at a real server replaces the rotated refresh token and keeps th
   })
 })
 
+test.each(['client_secret_basic', 'client_secret_post', 'client_secret_jwt'] as const)(
+  'a real server takes an odd secret by %s, for pushed request, code, refresh and revocation (TK-01, TK-03)',
+  async (method) => {
+    const secret = 'p%ss:w+rd & more than thirty-two characters'
+    await using provider = await startProvider({
+      redirectUris: [REDIRECT_URI],
+      client: { client_secret: secret, token_endpoint_auth_method: method },
+    })
+    await using client = new OidcClient(provider.issuer, {
+      config: { clientSecret: secret, clientAuthentication: method, pushedAuthorization: 'required' },
+    })
+
+    const { tokens, claims } = await login(client, provider)
+    const outcome = await client.refresh({ tokens, claims, sub: 'alice' })
+    if (outcome.kind !== 'refreshed') throw new Error(outcome.kind)
+    await client.revoke(outcome.tokens.refreshToken ?? '', 'refresh_token')
+
+    expect(provider.isActive(outcome.tokens.refreshToken ?? '')).toBe(false)
+  },
+)
+
 test('a revoked refresh token is dead at a real server (LO-02)', async () => {
   await using provider = await startProvider({ redirectUris: [REDIRECT_URI] })
   await using client = new OidcClient(provider.issuer)

@@ -11,34 +11,20 @@ import { freePort } from '../support/free-port.ts'
 import { loadMounted } from '../support/mounted-config.ts'
 
 const root = new URL('../..', import.meta.url).pathname
+/** Paths from the root that no clone has. */
+const MADE = /^\/?(node_modules|dist|coverage|\.git)(\/|$)/
 let directory: string
 let clone: string
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sidegate-clone-'))
   clone = join(directory, 'sidegate')
-  const listed = spawnSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
-    cwd: root,
-    encoding: 'utf8',
-  })
-  // What is not committed yet is a part of it, what has been deleted is not.
-  const files = new Set(listed.stdout.split('\0').filter((file) => file !== ''))
-  const folders = new Set([...files].flatMap((file) => parents(file)))
-  await cp(root, clone, {
-    recursive: true,
-    filter: (source) => {
-      const file = source.slice(root.length).replace(/^\/|\/$/g, '')
-      return file === '' || files.has(file) || folders.has(file)
-    },
-  })
+  // With what is not committed yet, and without what an installation or a build has made.
+  const filter = (source: string) => !MADE.test(source.slice(root.length))
+  await cp(root, clone, { recursive: true, verbatimSymlinks: true, filter })
 })
 
 afterAll(() => rm(directory, { recursive: true, maxRetries: 5 }))
-
-function parents(file: string): string[] {
-  const folder = dirname(file)
-  return folder === '.' ? [] : [folder, ...parents(folder)]
-}
 
 /** Runs the text of a block in a shell, in a process group that is ended with the test. */
 function shell(text: string, env: NodeJS.ProcessEnv = {}): ChildProcess & { output: () => string } {

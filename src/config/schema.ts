@@ -13,6 +13,8 @@ export type { RedisConfig } from './store-shape.ts'
 
 /** The whole configuration: each key by itself (the files of shapes) and what the keys mean to each other (the files of rules). */
 export const Config = ConfigShape.check((ctx) => {
+  // A value with a fault of its own arrives before its defaults are filled in: rules judge whole values only.
+  if (ctx.issues.length > 0) return
   const report = (path: ConfigPath, message: string) => {
     // `input` would be the value that zod shows: there is none to show.
     ctx.issues.push({ code: 'custom', message, path: [...path], input: '' })

@@ -575,6 +575,26 @@ routes:
   ])
 })
 
+test.each([
+  ['an empty client', `  clientId: ''\n  clientSecret: ${SECRET}`, '4:13 provider.clientId'],
+  [
+    'two scopes in one text',
+    `  clientId: a\n  clientSecret: ${SECRET}\n  scopes: [openid profile]`,
+    '6:12 provider.scopes[0]',
+  ],
+  ['a relative resource', `  clientId: a\n  clientSecret: ${SECRET}\n  resource: orders`, '6:13 provider.resource'],
+  ['no time at all', `  clientId: a\n  clientSecret: ${SECRET}\n  timeout: 0s`, '6:12 provider.timeout'],
+])('%s is a problem with a place, and the rules of the whole are told beside it (CF-01)', (_title, lines, place) => {
+  const text = file({
+    publicUrl: 'publicUrl: http://app.example.com',
+    provider: `provider:\n  issuer: https://id.example.com\n${lines}`,
+  })
+
+  const problems = problemsOf(text)
+
+  expect(problems.map((line) => line.split(': ')[0])).toEqual(['1:12 publicUrl', place])
+})
+
 test('a problem is printed as file:line:column, key path, message, line and caret', () => {
   const error = errorOf(file({ more: 'session: { idleTimeout: 30 } # was 20' }))
 

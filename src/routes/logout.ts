@@ -37,8 +37,8 @@ export function registerLogout(app: FastifyInstance, options: LogoutOptions): vo
     const isLocal = parseQuery(path.query, ['local']).get('local') === 'true'
     const session = await endSession(request, reply, sessionCookie, options)
     if (isLocal) return reply.code(204).send()
+    if (isNavigation) return reply.redirect(afterLogout(session, options), 303)
     const redirectUrl = await continueUrl(request, session, options)
-    if (isNavigation) return reply.redirect(redirectUrl, 303)
     return reply.send({ redirectUrl } satisfies z.infer<typeof LogoutAnswer>)
   })
 
@@ -48,7 +48,7 @@ export function registerLogout(app: FastifyInstance, options: LogoutOptions): vo
     const isMeant = sessionCookie !== undefined && token !== undefined && isSame(token, logoutToken(sessionCookie))
     if (!isMeant) return sendPage(reply, options.pages.signedOut())
     const session = await endSession(request, reply, sessionCookie, options)
-    return reply.redirect(await continueUrl(request, session, options), 303)
+    return reply.redirect(afterLogout(session, options), 303)
   })
 
   app.get('/logout/continue', async (request, reply) => {
@@ -99,6 +99,16 @@ async function revoke(session: Session, options: LogoutOptions): Promise<void> {
   ])
 }
 
+/** Where a visitor goes who has signed out: the authorization server's logout, where it has one, else our own page. */
+function afterLogout(session: Session | undefined, options: LogoutOptions): string {
+  const provider = session && providerOf(session, options.providers)
+  const url = provider?.endSessionUrl({
+    ...(session?.tokens.idToken !== undefined && { idToken: session.tokens.idToken }),
+    state: randomBytes(16).toString('base64url'),
+  })
+  return url?.href ?? `${options.basePath}/logout/callback`
+}
+
 /**
  * A one-use address of ours that leads on to the authorization server's logout, so that the ID token in that URL
  * never passes through script. What waits under it opens only with the ticket in the address.
@@ -108,20 +118,14 @@ async function continueUrl(
   session: Session | undefined,
   options: LogoutOptions,
 ): Promise<string> {
-  const here = `${options.basePath}/logout/callback`
-  const provider = session && providerOf(session, options.providers)
-  const url = provider?.endSessionUrl({
-    ...(session?.tokens.idToken !== undefined && { idToken: session.tokens.idToken }),
-    state: randomBytes(16).toString('base64url'),
-  })
   const secret = randomBytes(32)
   try {
-    const sealed = options.keyRing.sealFor(secret, 'logout address', url?.href ?? here)
+    const sealed = options.keyRing.sealFor(secret, 'logout address', afterLogout(session, options))
     await options.manager.store.note(ticketKey(secret), sealed, TICKET_MS)
   } catch (error) {
     if (!hasCode(error, 'store_unavailable')) throw error
     request.log.warn({ err: error }, 'signed out here only: the address of the provider could not be kept')
-    return here
+    return `${options.basePath}/logout/callback`
   }
   return `${options.basePath}/logout/continue?ticket=${secret.toString('base64url')}`
 }

@@ -52,6 +52,7 @@ test('signing out by a form goes there by one 303 (LO-03)', async () => {
   const answer = await tab.navigate('/bff/logout', { method: 'POST', form: new URLSearchParams(), follow: false })
 
   expect(answer.status).toBe(303)
+  expect(answer.headers.location).toContain(`${world.provider.issuer}/session/end`)
   expect((await tab.fetch('/api/orders', { from: world.url })).status).toBe(401)
 })
 
@@ -82,6 +83,7 @@ test('the sign-out link of the session works for its own browser; without its to
   expect((await other.tab.fetch('/api/orders', { from: world.url })).status).toBe(200)
   const meant = await tab.navigate(new URL(logoutUrl, world.url), { from: world.url, follow: false })
   expect(meant.status).toBe(303)
+  expect(meant.headers.location).toContain(`${world.provider.issuer}/session/end`)
   expect(browser.jar.get(SESSION)).toBeUndefined()
 })
 

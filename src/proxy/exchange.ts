@@ -13,15 +13,13 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import { BffError } from '../errors.ts'
 import type { UpstreamSpan } from '../http/request-spans.ts'
+import { type AnswerSource, ClientAnswer } from './client-answer.ts'
 import type { RequestOwner } from './open-streams.ts'
 import { discardRest, hasBody, RequestBody } from './request-body.ts'
 import type { ProxiedRoute } from './proxied-route.ts'
 import { failureOf, isConnectFailure } from './upstream-failure.ts'
 import type { Upstream, Waiter } from './upstream.ts'
 
-/** A client that takes no byte for so long is not reading any more. */
-const CLIENT_STALLED_MS = 55_000
-const SMALL_PIECE = 16_384
 /** May be sent again by whoever did not get an answer (RFC 9110 §9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
@@ -46,7 +44,7 @@ export interface ExchangeFacts {
 }
 
 /** undici's handler for one request. Made, `start`ed, forgotten. */
-export class Exchange implements Dispatcher.DispatchHandler, Waiter {
+export class Exchange implements Dispatcher.DispatchHandler, Waiter, AnswerSource {
   readonly #route: ProxiedRoute
   readonly #upstream: Upstream
   readonly #reply: FastifyReply
@@ -58,7 +56,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
   #isRetry = false
   #isConnected = false
   #isSent = false
-  #hasWritten = false
+  #answer: ClientAnswer | undefined
   /** What became of the answer while it was held. */
   #heldEnd: 'whole' | Error | undefined
   #startedAt = 0
@@ -131,7 +129,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     this.#facts.span?.answered(status)
     const instead = this.#facts.instead?.(status, raw)
     if (instead === undefined) {
-      this.#answer(status, raw, resume)
+      this.#beginAnswer(status, raw, resume)
       return true
     }
     if (instead instanceof Promise) void this.#hold(status, raw, resume, instead)
@@ -151,7 +149,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
         return
       }
       if (this.#heldEnd instanceof Error) throw failureOf(this.#heldEnd)
-      this.#answer(status, raw, resume)
+      this.#beginAnswer(status, raw, resume)
       if (this.#heldEnd === 'whole') this.onComplete()
       else resume()
     } catch (error) {
@@ -174,10 +172,13 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     abort?.()
   }
 
-  #answer(status: number, raw: readonly Buffer[], resume: () => void): void {
+  #beginAnswer(status: number, raw: readonly Buffer[], resume: () => void): void {
     const fields = this.#route.responseHeaders.build(raw, this.#facts.owner !== null, ownVary(this.#response))
+    const answer = new ClientAnswer(this.#response, this, this.#route.config.timeout.idle)
     // RFC 9110 §8.6: whoever believed a length here would take it off the next answer.
-    this.#writeHead(status, status === 204 ? withoutLength(fields) : fields)
+    answer.writeHead(status, status === 204 ? withoutLength(fields) : fields)
+    this.#reply.hijack()
+    this.#answer = answer
     this.#resume = resume
     clearTimeout(this.#timer)
     this.#phase = 'answering'
@@ -186,9 +187,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
       this.onComplete()
       return
     }
-    this.#armIdle()
+    answer.begin()
     if (isEventStream(fields)) this.#becomeStream()
-    process.nextTick(flushHead, this)
   }
 
   /** A joined pair of sockets holds no place: it lives for hours, and has limits of its own. */
@@ -209,18 +209,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
   }
 
   onData(chunk: Buffer): boolean {
-    if (this.#phase !== 'answering') return false
-    // The first small piece goes as text, byte for byte: Node joins it with the head into one write.
-    const piece = !this.#hasWritten && chunk.length <= SMALL_PIECE ? chunk.toString('latin1') : chunk
-    this.#hasWritten = true
-    if (this.#response.write(piece, 'latin1')) {
-      if (this.#route.config.timeout.idle !== undefined) this.#timer?.refresh()
-      return true
-    }
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(clientStalled, CLIENT_STALLED_MS, this)
-    this.#response.once('drain', () => this.#drained())
-    return false
+    return this.#phase === 'answering' && this.#answer?.write(chunk) === true
   }
 
   /** Trailers are dropped: nobody announced them to the client. */
@@ -228,11 +217,9 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     // The answer to a HEAD is whole with its head, held or not.
     if (this.#phase === 'holding') this.#heldEnd = 'whole'
     if (this.#phase !== 'answering') return
-    this.#hasWritten = true
     this.#release()
-    this.#response.end()
+    this.#answer?.end()
     discardRest(this.#request)
-    if (this.#response.writableLength > 0) this.#awaitReader()
   }
 
   onError(error: Error): void {
@@ -252,10 +239,9 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
       return
     }
     if (this.#phase === 'answering') {
-      // Half an answer must not look like a whole one: no last chunk, no full length.
       this.#reply.log.warn({ err: error }, 'an answer was broken off')
       this.#release()
-      this.#response.destroy()
+      this.#answer?.cut()
       return
     }
     if (!this.#isConnected && this.#mayRetry(error)) {
@@ -271,12 +257,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     if (this.#phase !== 'answering') return
     const abort = this.#abort
     this.#release()
-    this.#response.end()
+    this.#answer?.end()
     abort?.()
-  }
-
-  flushHead(): void {
-    if (!this.#hasWritten && this.#phase === 'answering') this.#response.flushHeaders()
   }
 
   firstByteIsLate(): void {
@@ -286,6 +268,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
       return
     }
     this.#abortWith(new BffError('upstream_timeout', 'no first byte of the answer in time'))
+  }
+
+  drained(): void {
+    this.#resume?.()
   }
 
   clientIsStalled(): void {
@@ -319,40 +305,10 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     )
   }
 
-  #writeHead(status: number, fields: string[]): void {
-    try {
-      this.#response.writeHead(status, fields)
-    } catch (error) {
-      // A field that Node lets nobody write. Those before it may be set already and are not the failure's.
-      for (const name of this.#response.getHeaderNames()) this.#response.removeHeader(name)
-      throw new BffError('upstream_unavailable', 'the answer has a malformed header field', { cause: error })
-    }
-    this.#reply.hijack()
-  }
-
   #becomeStream(): void {
     this.#stopWatching = this.#route.streams.open('event_stream', this.#facts.owner, () => this.finish())
     // An event stream is open for hours: it gives its place back, or a few hundred tabs would block the upstream.
     this.#upstream.leave()
-  }
-
-  #drained(): void {
-    if (this.#phase !== 'answering') return
-    clearTimeout(this.#timer)
-    this.#armIdle()
-    this.#resume?.()
-  }
-
-  #armIdle(): void {
-    const { idle } = this.#route.config.timeout
-    this.#timer = idle === undefined ? undefined : setTimeout(upstreamIdle, idle, this)
-  }
-
-  /** The upstream is done with, but its last bytes wait for a client that may never read them. */
-  #awaitReader(): void {
-    const timer = setTimeout(() => this.#response.destroy(), CLIENT_STALLED_MS)
-    timer.unref()
-    this.#response.once('close', () => clearTimeout(timer))
   }
 
   #clientClosed(): void {
@@ -384,6 +340,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
     this.#phase = 'over'
     this.#facts.span?.failed()
     clearTimeout(this.#timer)
+    this.#answer?.letGo()
     this.#closing?.off('close', this.#onClose)
     this.#stopWatching?.()
     if (phase === 'waiting') this.#upstream.stopWaiting(this)
@@ -391,22 +348,9 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter {
   }
 }
 
-// Functions of the module: a closure for each request and timer would be made in vain nearly always.
+// A function of the module: a closure for each request would be made in vain nearly always.
 function noFirstByte(exchange: Exchange): void {
   exchange.firstByteIsLate()
-}
-
-function clientStalled(exchange: Exchange): void {
-  exchange.clientIsStalled()
-}
-
-function upstreamIdle(exchange: Exchange): void {
-  exchange.upstreamIsIdle()
-}
-
-/** Headers and first bytes leave in one segment when they came in one; a head without a body is not kept waiting. */
-function flushHead(exchange: Exchange): void {
-  exchange.flushHead()
 }
 
 function ownVary(response: ServerResponse): string {

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
 import { UsageError } from './commands/usage.ts'
-import { ConfigError } from './config/problem.ts'
+import { ConfigError, problemReport } from './config/problem.ts'
 import { suggest } from './config/suggest.ts'
 
 type Command = (args: readonly string[]) => Promise<number | void>
@@ -92,14 +92,18 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
+const words = process.argv.slice(2)
 try {
-  process.exitCode = await run(process.argv.slice(2))
+  process.exitCode = await run(words)
 } catch (error) {
   if (error instanceof ConfigError) {
-    process.stderr.write(`${error.message}\n`)
+    if (words.includes('--json')) process.stdout.write(`${JSON.stringify(problemReport(error), null, 2)}\n`)
+    else process.stderr.write(`${error.message}\n`)
     process.exitCode = error.exitCode
   } else if (error instanceof UsageError) {
-    process.stderr.write(`sidegate: ${error.message}\nTry: sidegate --help\n`)
+    const [command = ''] = words
+    const help = Object.hasOwn(commands, command) ? `${command} --help` : '--help'
+    process.stderr.write(`sidegate: ${error.message}\nTry: sidegate ${help}\n`)
     process.exitCode = error.exitCode
   } else {
     process.stderr.write(`sidegate: ${error instanceof Error ? error.message : 'failed'}\n`)

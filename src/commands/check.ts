@@ -3,8 +3,7 @@ import { effectiveTree, effectiveValues } from '../config/effective.ts'
 import type { EffectiveValue } from '../config/effective.ts'
 import { loadConfig } from '../config/load.ts'
 import type { LoadedConfig } from '../config/load.ts'
-import { ConfigError, formatPath, formatProblem } from '../config/problem.ts'
-import type { Problem } from '../config/problem.ts'
+import { formatPath, formatProblem, plainProblem } from '../config/problem.ts'
 import { cookieNames, sessionSameSite } from '../http/cookies.ts'
 import { registrations } from './registration.ts'
 import { configFile, configHelp, configOption, readArguments } from './usage.ts'
@@ -56,30 +55,20 @@ function summary({ config, file, warnings }: LoadedConfig): string {
 }
 
 function checkAsJson(file: string): number {
-  try {
-    const loaded = loadConfig(file)
-    const values = effectiveValues(loaded)
-    const origins = Object.fromEntries(values.map(({ path, origin }) => [formatPath(path), origin]))
-    const register = Object.fromEntries(registrations(loaded.config).map(({ what, uri }) => [what, uri]))
-    print({
-      ok: true,
-      file,
-      config: effectiveTree(values),
-      origins,
-      register,
-      warnings: loaded.warnings.map(plain),
-      problems: [],
-    })
-    return 0
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    print({ ok: false, file, warnings: [], problems: error.problems.map(plain) })
-    return error.exitCode
-  }
-}
-
-function plain({ path, message, line, column }: Problem): object {
-  return { path: formatPath(path), message, line, column }
+  const loaded = loadConfig(file)
+  const values = effectiveValues(loaded)
+  const origins = Object.fromEntries(values.map(({ path, origin }) => [formatPath(path), origin]))
+  const register = Object.fromEntries(registrations(loaded.config).map(({ what, uri }) => [what, uri]))
+  print({
+    ok: true,
+    file,
+    config: effectiveTree(values),
+    origins,
+    register,
+    warnings: loaded.warnings.map(plainProblem),
+    problems: [],
+  })
+  return 0
 }
 
 function print(value: object): void {

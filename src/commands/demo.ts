@@ -20,13 +20,14 @@ const API = 'urn:sidegate:demo:api'
 const SHORT_TOKEN_SECONDS = 4
 
 const help = `
-Usage: sidegate demo [--config FILE]
+Usage: sidegate demo [--config FILE] [--json]
 
 Runs the whole thing on loopback: an authorization server with two users, a sample API, a single-page app, and
 the gateway in front of them, configured by config/demo.yaml. Nothing leaves this machine, and nothing is kept.
 
 Options:
 ${configHelp.replace(/\(.*\)/, '(default: config/demo.yaml)')}
+      --json              JSON lines only, also on a terminal
 
 Where a port is taken, choose another: SIDEGATE_DEMO_PORT=8888 sidegate demo
 (likewise SIDEGATE_DEMO_MANAGEMENT_PORT, SIDEGATE_DEMO_PROVIDER_PORT, SIDEGATE_DEMO_API_PORT).
@@ -34,8 +35,9 @@ Where a port is taken, choose another: SIDEGATE_DEMO_PORT=8888 sidegate demo
 
 /** `sidegate demo`: authorization server and API first, then the gateway as `serve` starts it; until a signal. */
 export async function demo(args: readonly string[]): Promise<number> {
-  const parsed = readArguments(args, help, configOption)
+  const parsed = readArguments(args, help, { ...configOption, json: { type: 'boolean' } })
   if (!parsed) return 0
+  const json = parsed.options['json'] === true
   const { config: named } = parsed.options
   const configFile = typeof named === 'string' ? named : fileURLToPath(DEFAULT_CONFIG)
   // The package on the registry is the gateway alone.
@@ -48,10 +50,12 @@ export async function demo(args: readonly string[]): Promise<number> {
   const stopped = signalled()
   const running: { stop: () => Promise<void> }[] = []
   try {
-    await startAll(configFile, config, running)
-    process.stdout.write(welcome(config))
+    await startAll({ configFile, config, json }, running)
+    process.stdout.write(
+      json ? `${JSON.stringify({ level: 'info', msg: 'demo', open: config.publicUrl })}\n` : welcome(config),
+    )
     await stopped
-    process.stdout.write('\nStopping the demo.\n')
+    if (!json) process.stdout.write('\nStopping the demo.\n')
   } finally {
     for (const { stop } of running.toReversed()) await stop()
   }
@@ -59,7 +63,10 @@ export async function demo(args: readonly string[]): Promise<number> {
 }
 
 /** Puts what has started on the list of what is to be stopped. */
-async function startAll(configFile: string, config: Config, running: { stop: () => Promise<void> }[]): Promise<void> {
+async function startAll(
+  { configFile, config, json }: { configFile: string; config: Config; json: boolean },
+  running: { stop: () => Promise<void> }[],
+): Promise<void> {
   const { provider, upstream } = placesOf(config)
   const journal = new Journal({
     gateway: new URL(config.publicUrl),
@@ -74,7 +81,7 @@ async function startAll(configFile: string, config: Config, running: { stop: () 
   running.push({ stop: () => authorizationServer.close() })
   const api = await started(startSampleApi(config, authorizationServer, upstream, { journal, tokens }))
   running.push({ stop: () => api.close() })
-  running.push(await started(startGateway(configFile)))
+  running.push(await started(startGateway(configFile, { json })))
 }
 
 /** Those who see what goes by, for the page to show. */

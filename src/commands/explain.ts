@@ -36,6 +36,8 @@ export function explain(args: readonly string[]): Promise<void> {
   const [method, path] = parsed.positionals
   if (method === undefined || path === undefined)
     throw new UsageError('explain takes a method and a path: explain GET /api/orders/7')
+  if (!/^(\/|https?:\/\/)/.test(path))
+    throw new UsageError(`the path begins with /, and ${JSON.stringify(path)} does not: explain GET /api/orders/7`)
   const { config } = loadConfig(configFile(parsed.options))
   const explanation = explainRequest(config, method.toUpperCase(), path)
   process.stdout.write(
@@ -205,6 +207,10 @@ function forwarding(config: Config, route: Route, upstream: string, path: Reques
     'taken out on the way up':
       'our cookies, Authorization, DPoP, hop-by-hop and identity header fields in every spelling',
     'taken out on the way down': 'hop-by-hop fields, Set-Cookie of our names, Sidegate-Error, Clear-Site-Data, Server',
+    'changed on the way down':
+      route.config.session === 'none'
+        ? 'nothing else'
+        : 'where a session was used: public and s-maxage give way to private, with Vary: Cookie',
     limits: [
       `connect ${connect / 1_000}s, first byte ${firstByte / 1_000}s, idle ${idle === undefined ? 'none' : `${idle / 1_000}s`}`,
       `body ${route.config.bodyLimit === undefined ? 'without limit' : `${route.config.bodyLimit} bytes`}, ${route.config.maxInFlight} requests at once`,

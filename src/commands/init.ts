@@ -4,11 +4,13 @@ import { isLoopback } from '../config/network.ts'
 import { presets } from './presets.ts'
 import type { Preset } from './presets.ts'
 import { registrations } from './registration.ts'
+import type { Registration } from './registration.ts'
 import { UsageError, readArguments } from './usage.ts'
 import type { CommandArguments } from './usage.ts'
 
 const help = `
-Usage: sidegate init [--preset NAME] [--public-url URL] [--issuer URL] [--client-id ID] [--api URL] [--output FILE]
+Usage: sidegate init [--preset NAME] [--public-url URL] [--issuer URL] [--client-id ID] [--api URL]
+                     [--output FILE] [--json]
 
 Writes a configuration with comments to begin with, and prints the addresses to register at the authorization server.
 On a terminal it asks for what is not given; elsewhere it takes examples in their place.
@@ -20,6 +22,7 @@ Options:
       --client-id ID     identifier of the client there
       --api URL          an API to put behind /api (default http://localhost:3000)
   -o, --output FILE      where to write (default sidegate.yaml, never over a file that is there; - is stdout)
+      --json             what was written and what to register, as one JSON object on stdout
 `
 
 /** What the configuration is made of. */
@@ -40,6 +43,7 @@ export async function init(args: readonly string[]): Promise<void> {
     'client-id': text,
     api: text,
     output: { type: 'string', short: 'o' },
+    json: { type: 'boolean' },
   })
   if (!parsed) return
   const name = parsed.options['preset'] ?? 'generic'
@@ -49,28 +53,44 @@ export async function init(args: readonly string[]): Promise<void> {
   if (output !== '-' && existsSync(output))
     throw new UsageError(`${output} is there already; choose another with --output`)
 
-  const answers = await ask(parsed.options, preset)
+  const { answers, examples } = await ask(parsed.options, preset)
   const yaml = configurationOf(preset, answers)
-  if (output === '-') process.stdout.write(yaml)
   // `wx`: not even a file that came into being while we asked is written over.
-  else writeFileSync(output, yaml, { flag: 'wx' })
+  if (output !== '-') writeFileSync(output, yaml, { flag: 'wx' })
+  const json = parsed.options['json'] === true
+  if (json) {
+    const register = Object.fromEntries(registrationsOf(answers).map(({ what, uri }) => [what, uri]))
+    const file = output === '-' ? undefined : output
+    process.stdout.write(
+      `${JSON.stringify({ file, preset: name, yaml, register, examples, notes: preset.notes }, null, 2)}\n`,
+    )
+    return
+  }
+  if (output === '-') process.stdout.write(yaml)
   const report = output === '-' ? process.stderr : process.stdout
-  report.write(nextSteps(preset, answers, output))
+  report.write(nextSteps(preset, answers, { output, examples }))
 }
 
-async function ask(options: CommandArguments['options'], preset: Preset): Promise<InitAnswers> {
+/** The answers, and of which nobody gave one: an example stands in the file then. */
+async function ask(
+  options: CommandArguments['options'],
+  preset: Preset,
+): Promise<{ answers: InitAnswers; examples: string[] }> {
   const terminal =
     process.stdin.isTTY && process.stderr.isTTY
       ? createInterface({ input: process.stdin, output: process.stderr })
       : undefined
+  const examples: string[] = []
   const answer = async (option: string, question: string, example: string) => {
     const given = options[option]
     if (typeof given === 'string') return given
     const typed = (await terminal?.question(`${question} [${example}] `))?.trim()
-    return typed === undefined || typed === '' ? example : typed
+    if (typed !== undefined && typed !== '') return typed
+    examples.push(option)
+    return example
   }
   try {
-    return {
+    const answers = {
       publicUrl: origin(
         await answer('public-url', 'Under which address do browsers see the application?', 'http://localhost:8080'),
       ),
@@ -78,6 +98,7 @@ async function ask(options: CommandArguments['options'], preset: Preset): Promis
       clientId: await answer('client-id', 'Client id there?', 'shop'),
       api: url(await answer('api', 'Where is the API?', 'http://localhost:3000'), '--api'),
     }
+    return { answers, examples }
   } finally {
     terminal?.close()
   }
@@ -140,8 +161,27 @@ function quoted(text: string): string {
     : JSON.stringify(escaped)
 }
 
-function nextSteps(preset: Preset, { publicUrl }: InitAnswers, output: string): string {
-  const register = registrations({ publicUrl, basePath: '/bff' }).map(({ what, uri }) => `  ${what.padEnd(26)}${uri}`)
-  const written = output === '-' ? '' : `${output} is written.\n\n`
-  return `${written}Register at ${preset.title}:\n${register.join('\n')}\n\nThen: CLIENT_SECRET=… sidegate check${output === 'sidegate.yaml' || output === '-' ? '' : ` --config ${output}`}\n`
+function registrationsOf({ publicUrl }: InitAnswers): Registration[] {
+  return registrations({ publicUrl, basePath: '/bff' })
+}
+
+function nextSteps(
+  preset: Preset,
+  answers: InitAnswers,
+  { output, examples }: { output: string; examples: readonly string[] },
+): string {
+  const written = output === '-' ? [] : [`${output} is written.`, '']
+  const config = output === 'sidegate.yaml' || output === '-' ? '' : ` --config ${output}`
+  return [
+    ...written,
+    `Register at ${preset.title}:`,
+    ...registrationsOf(answers).map(({ what, uri }) => `  ${what.padEnd(26)}${uri}`),
+    '',
+    ...(examples.length > 0 ? [`Examples stand in the file for: ${examples.join(', ')}. Put in your own.`, ''] : []),
+    'Then, with the secret that the server gave you in the environment (CLIENT_SECRET=…):',
+    `  sidegate check${config}     is the file right?`,
+    `  sidegate doctor${config}    is everything there?`,
+    `  sidegate${config || '          '}    run it`,
+    '',
+  ].join('\n')
 }

@@ -1,6 +1,7 @@
 /** `sidegate [serve]`: runs the gateway until it is told to stop. */
 import type { Logger } from 'pino'
 import { ConfigSource } from '../config/source.ts'
+import { providerEntries } from '../config/provider-rules.ts'
 import type { Config } from '../config/schema.ts'
 import { Service, type ServiceAddresses } from '../service.ts'
 import { loadTracing } from '../telemetry/load-tracing.ts'
@@ -16,6 +17,7 @@ Runs the gateway. SIGTERM lets it end what is under way, SIGHUP reads the config
 
 Options:
 ${configHelp}
+      --json          JSON lines on a terminal, too (log.format: json)
   -h, --help          this text
 `
 
@@ -32,7 +34,10 @@ export interface RunningGateway {
 }
 
 /** @throws ConfigError when the configuration cannot be used; Error when an address cannot be listened on */
-export async function startGateway(configFile: string): Promise<RunningGateway> {
+export async function startGateway(
+  configFile: string,
+  { json = false }: { json?: boolean } = {},
+): Promise<RunningGateway> {
   let logger: Logger | undefined
   // The configuration says how to log, so nothing is logged before it has been read.
   const lateLog: Log = {
@@ -43,7 +48,7 @@ export async function startGateway(configFile: string): Promise<RunningGateway> 
   }
   const source = new ConfigSource(configFile, { log: lateLog })
   const config = source.current
-  logger = createLogger(config.log)
+  logger = createLogger(json ? { ...config.log, format: 'json' } : config.log)
   for (const { path, message } of source.warnings) logger.warn({ key: path.join('.') }, message)
 
   const service = new Service({
@@ -75,14 +80,15 @@ export async function startGateway(configFile: string): Promise<RunningGateway> 
 
 /** Runs until SIGTERM or SIGINT; a second one ends the process at once. Resolves to the exit code. */
 export async function serve(args: readonly string[]): Promise<number> {
-  const read = readArguments(args, help, configOption)
+  const read = readArguments(args, help, { ...configOption, json: { type: 'boolean' } })
   if (!read) return 0
+  const json = read.options['json'] === true
   let running: RunningGateway | undefined
   // Also while it starts, since by default the signal ends a process.
   process.on('SIGHUP', () => void running?.reload())
-  const gateway = await startGateway(configFile(read.options))
+  const gateway = await startGateway(configFile(read.options), { json })
   running = gateway
-  announce(gateway)
+  announce(gateway, json)
 
   const signal = await nextSignal()
   for (const again of ['SIGTERM', 'SIGINT'] as const) process.once(again, () => process.exit(1))
@@ -99,7 +105,7 @@ function nextSignal(): Promise<NodeJS.Signals> {
 }
 
 /** One line, whatever the level of the log: what to open, and what to register at the authorization server. */
-function announce({ config, addresses }: RunningGateway): void {
+function announce({ config, addresses }: RunningGateway, json: boolean): void {
   const base = `${config.publicUrl.replace(/\/$/, '')}${config.basePath}`
   const facts = {
     publicUrl: config.publicUrl,
@@ -107,15 +113,22 @@ function announce({ config, addresses }: RunningGateway): void {
     management: addresses.management,
     ...(addresses.admin !== undefined && { admin: addresses.admin }),
     ...(addresses.forwardAuth !== undefined && { forwardAuth: addresses.forwardAuth }),
+    providers: providerEntries(config).map(({ provider }) => provider.issuer),
     store: config.store.redis ? 'redis' : 'memory',
     routes: config.routes.map(({ path }) => path),
     redirectUri: `${base}/callback`,
     postLogoutRedirectUri: `${base}/logout/callback`,
     backchannelLogoutUri: `${base}/backchannel-logout`,
   }
-  const isPretty = (config.log.format ?? (process.stdout.isTTY ? 'pretty' : 'json')) === 'pretty'
+  const isPretty = !json && (config.log.format ?? (process.stdout.isTTY ? 'pretty' : 'json')) === 'pretty'
   const line = isPretty
-    ? `sidegate serves ${facts.publicUrl} on ${facts.listen} (management on ${facts.management}); redirect URI ${facts.redirectUri}`
+    ? [
+        `sidegate serves ${facts.publicUrl} on ${facts.listen} (management on ${facts.management})`,
+        `routes ${facts.routes.join(', ')}`,
+        `sign-in at ${facts.providers.join(', ')}`,
+        `sessions in ${facts.store === 'redis' ? 'Redis' : 'memory'}`,
+        `to register: ${facts.redirectUri}, ${facts.postLogoutRedirectUri}, ${facts.backchannelLogoutUri}`,
+      ].join('; ')
     : JSON.stringify({ level: 'info', time: new Date().toISOString(), msg: 'listening', ...facts })
   process.stdout.write(`${line}\n`)
 }

@@ -1,6 +1,7 @@
 /** What every command shares: reading its arguments, `--help`, and wrong usage as an error of its own. */
 import { parseArgs } from 'node:util'
 import type { ParseArgsOptionsConfig } from 'node:util'
+import { suggest } from '../config/suggest.ts'
 
 /** The command line makes no sense: the command ends with 2 and says how it is used. */
 export class UsageError extends Error {
@@ -34,8 +35,7 @@ export function readArguments(
       strict: true,
     })
   } catch (error) {
-    // Node says what is wrong in its first sentence; the rest is advice about `--`.
-    throw new UsageError(error instanceof Error ? (error.message.split('. ')[0] ?? '') : 'wrong usage')
+    throw new UsageError(messageOf(error, Object.keys(options)))
   }
   const { values, positionals } = parsed
   if (values['help'] === true) {
@@ -44,6 +44,14 @@ export function readArguments(
   }
   if (positionals.length > words) throw new UsageError(`too many words: ${positionals.slice(words).join(' ')}`)
   return { options: values, positionals }
+}
+
+function messageOf(error: unknown, names: readonly string[]): string {
+  // Node says what is wrong in its first sentence; the rest is advice about `--`.
+  const message = error instanceof Error ? (error.message.split('. ')[0] ?? '') : 'wrong usage'
+  const [, unknown] = /^Unknown option '--([^']+)'/.exec(message) ?? []
+  const meant = unknown === undefined ? undefined : suggest(unknown, [...names, 'help'])
+  return meant === undefined ? message : `${message}; did you mean --${meant}?`
 }
 
 /** The option `--config FILE`, for commands that read the configuration. */

@@ -61,3 +61,13 @@ export class ConfigError extends Error {
     this.problems = problems
   }
 }
+
+/** The same as data, for `--json`. */
+export function problemReport({ file, problems }: ConfigError): object {
+  return { ok: false, file, warnings: [], problems: problems.map(plainProblem) }
+}
+
+/** A problem without the line of the file. */
+export function plainProblem({ path, message, line, column }: Problem): object {
+  return { path: formatPath(path), message, line, column }
+}

@@ -7,9 +7,7 @@ import { describeFailure, type FailureOptions } from './failure-answer.ts'
 import { letRest } from './rest.ts'
 
 /** How loud a failure is in the log; what is not named here is the daily bread of a server on the Internet. */
-const LEVELS: Partial<Record<FailureCode, 'debug' | 'warn' | 'error'>> = {
-  login_required: 'debug',
-  not_found: 'debug',
+const LEVELS: Partial<Record<FailureCode, 'warn' | 'error'>> = {
   login_failed: 'warn',
   csrf_rejected: 'warn',
   rate_limited: 'warn',
@@ -109,6 +107,7 @@ export function logFailure(log: Log, error: BffError, requestId?: string): void 
   const fields = {
     code: error.code,
     detail: error.message,
+    remedy: error.remedy,
     ...(requestId !== undefined && { requestId }),
     ...(level === 'error' && { err: error }),
   }

@@ -1,8 +1,10 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { presets } from '../../src/commands/presets.ts'
 import { configurationReference } from '../../src/commands/reference.ts'
 import { schemaText } from '../../src/commands/schema.ts'
 import { parseConfig } from '../../src/config/load.ts'
@@ -85,6 +87,14 @@ describe('the command line', () => {
     [['keygen', '--client-jwk', '--alg', 'none'], /--alg takes one of/],
     [['init', '--preset', 'nope'], /--preset takes one of/],
     [['explain', 'GET'], /method and a path/],
+    [['explain', '/api', 'GET'], /the path begins with \/, and "GET" does not/],
+    [['check', '--confg', 'x'], /Unknown option '--confg'; did you mean --config\?\nTry: sidegate check --help/],
+    [['doctor', '--provider', 'x'], /--provider goes with --login/],
+    [
+      ['doctor', '--login', '--redirect-uri', 'https://app.example.com/cb'],
+      /takes an http:\/\/ address of this machine/,
+    ],
+    [['schema', '--json', '--reference'], /does not go with --json/],
   ])('%j is wrong usage: 2, and one line that says so', async (args, message) => {
     const { code, stdout, stderr } = await sidegate(args)
 
@@ -113,6 +123,34 @@ describe('the command line', () => {
     })
   })
 
+  test('serve says in one line where it is, who signs in, what it serves, where sessions are and what to register', async () => {
+    const yaml = good.replace(
+      'publicUrl',
+      'listen: { host: 127.0.0.1, port: 0 }\nmanagement: { port: 0 }\nshutdown: { delay: 0s }\npublicUrl',
+    )
+    const child = spawn(process.execPath, [join(root, 'src/main.ts')], {
+      cwd: directory({ ...files, 'sidegate.yaml': yaml }),
+      env: { PATH: process.env['PATH'] ?? '' },
+    })
+    onTestFinished(() => void child.kill('SIGKILL'))
+    let text = ''
+    for await (const chunk of child.stdout) {
+      text += String(chunk)
+      if (text.includes('"listening"')) break
+    }
+    const line = text.split('\n').find((one) => one.includes('"listening"')) ?? ''
+
+    expect(JSON.parse(line)).toMatchObject({
+      publicUrl: 'https://app.example.com',
+      providers: ['https://id.example.com'],
+      routes: ['/api/orders'],
+      store: 'memory',
+      redirectUri: 'https://app.example.com/bff/callback',
+      postLogoutRedirectUri: 'https://app.example.com/bff/logout/callback',
+      backchannelLogoutUri: 'https://app.example.com/bff/backchannel-logout',
+    })
+  })
+
   test('serve with a broken configuration ends with 2, all problems in one message, no secret printed (R26, CF-01, CF-02)', async () => {
     const cwd = directory({
       'sidegate.yaml': `${good.replace('clientSecretFile: client', `clientSecrt: ${SECRET}`)}listn: 1\n`,
@@ -124,6 +162,46 @@ describe('the command line', () => {
     expect(stderr).toMatch(/sidegate\.yaml:5:3: provider\.clientSecrt: unknown key; did you mean clientSecret\?/)
     expect(stderr).toMatch(/sidegate\.yaml:12:1: listn: unknown key; did you mean listen\?/)
     expect(stderr).not.toContain(SECRET)
+  })
+
+  test.each(['check', 'doctor', 'explain', 'init', 'keygen', 'schema', 'serve', 'demo'])(
+    '%s takes --json, and says so in its help',
+    async (command) => {
+      expect((await sidegate([command, '--json', '--help'])).stdout).toContain('--json')
+    },
+  )
+
+  test('with --json a broken configuration is told as data by each command that reads one, with 2', async () => {
+    const cwd = directory({ 'sidegate.yaml': 'publicUrl: http://app.example.com\n' })
+    for (const args of [['check'], ['explain', 'GET', '/api'], ['serve']]) {
+      const { code, stdout, stderr } = await sidegate([...args, '--json'], { cwd })
+
+      expect([args[0], code, stderr]).toEqual([args[0], 2, ''])
+      expect(JSON.parse(stdout)).toMatchObject({
+        ok: false,
+        problems: expect.arrayContaining([expect.objectContaining({ path: 'publicUrl' })]),
+      })
+    }
+  })
+
+  test('colours are for terminals alone, and NO_COLOR takes them away', async () => {
+    const cwd = directory(files)
+    const onTerminal = (env: Record<string, string>) =>
+      new Promise<string>((resolve) => {
+        // `script` of util-linux gives the command a terminal of its own.
+        const command = `${process.execPath} ${join(root, 'src/main.ts')} check`
+        const TERM = 'xterm-256color'
+        execFile(
+          'script',
+          ['-qec', command, '/dev/null'],
+          { cwd, env: { PATH: process.env['PATH'] ?? '', TERM, ...env } },
+          (_error, stdout) => resolve(stdout),
+        )
+      })
+
+    expect((await sidegate(['check'], { cwd })).stdout).not.toContain('\u001B[')
+    expect(await onTerminal({})).toContain('\u001B[')
+    expect(await onTerminal({ NO_COLOR: '1' })).not.toContain('\u001B[')
   })
 })
 
@@ -257,6 +335,82 @@ describe('init', () => {
       stderr: expect.stringContaining('environment variable CLIENT_SECRET'),
     })
     expect(await sidegate(['check'], { cwd, env: { CLIENT_SECRET: SECRET } })).toMatchObject({ code: 0 })
+  })
+
+  test.each(Object.entries(presets))(
+    '--preset %s: the output passes check, and the exact addresses to register are printed',
+    async (name, { title }) => {
+      const cwd = directory()
+      const questions = [
+        '--public-url',
+        'https://app.example.com',
+        '--issuer',
+        presets[name]?.issuer ?? '',
+        '--client-id',
+        'web',
+        '--api',
+        'http://orders:3000',
+      ]
+
+      const made = await sidegate(['init', '--preset', name, ...questions], { cwd })
+
+      expect(made).toMatchObject({ code: 0, stderr: '' })
+      expect(made.stdout).toContain(`Register at ${title}:`)
+      for (const path of ['callback', 'logout/callback', 'backchannel-logout', 'frontchannel-logout', 'jwks.json'])
+        expect(made.stdout).toMatch(new RegExp(`^  .+ https://app\\.example\\.com/bff/${path}$`, 'm'))
+      expect(made.stdout).not.toContain('Examples stand in the file')
+      const { code, stdout } = await sidegate(['check'], { cwd, env: { CLIENT_SECRET: SECRET } })
+      expect([code, stdout]).toEqual([0, expect.stringContaining('sidegate.yaml: fine')])
+    },
+  )
+
+  test('on a terminal the four questions are asked, and what is typed stands in the file', async () => {
+    const cwd = directory()
+    const child = spawn('script', ['-qec', `${process.execPath} ${join(root, 'src/main.ts')} init`, '/dev/null'], {
+      cwd,
+      env: { PATH: process.env['PATH'] ?? '' },
+    })
+    const answers = new Map([
+      ['Under which address', 'https://shop.example.com'],
+      ['Issuer of', 'https://id.example.com/realms/acme'],
+      ['Client id there?', 'web'],
+      ['Where is the API?', 'http://orders:3000'],
+    ])
+    let said = ''
+    child.stdout.on('data', (chunk: Buffer) => {
+      said += chunk.toString()
+      for (const [question, answer] of answers) {
+        // It ends with its example in brackets; a terminal may be told to draw it twice.
+        if (!said.slice(said.indexOf(question)).includes('] ') || !said.includes(question)) continue
+        answers.delete(question)
+        child.stdin.write(`${answer}\n`)
+      }
+    })
+    await once(child, 'exit')
+
+    expect([...answers.keys()]).toEqual([])
+    const yaml = readFileSync(join(cwd, 'sidegate.yaml'), 'utf8')
+    for (const line of [
+      'publicUrl: https://shop.example.com',
+      'issuer: https://id.example.com/realms/acme',
+      'clientId: web',
+      'upstream: http://orders:3000',
+    ])
+      expect(yaml).toContain(line)
+    expect(said).toContain('https://shop.example.com/bff/callback')
+  })
+
+  test('--json tells what was written, what to register and which values are examples', async () => {
+    const cwd = directory()
+    const { code, stdout } = await sidegate(['init', '--json', '--client-id', 'web'], { cwd })
+
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({
+      file: 'sidegate.yaml',
+      register: { 'redirect URI': 'http://localhost:8080/bff/callback' },
+      examples: ['public-url', 'issuer', 'api'],
+      yaml: readFileSync(join(cwd, 'sidegate.yaml'), 'utf8'),
+    })
   })
 
   test('never writes over a file', async () => {

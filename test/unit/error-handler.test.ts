@@ -267,8 +267,8 @@ describe('bodies of our own endpoints', () => {
 
 describe('how loud it is in the log', () => {
   test.each([
-    ['login_required', 'debug'],
-    ['not_found', 'debug'],
+    ['login_required', 'info'],
+    ['not_found', 'info'],
     ['session_expired', 'info'],
     ['invalid_request', 'info'],
     ['csrf_rejected', 'warn'],
@@ -281,7 +281,17 @@ describe('how loud it is in the log', () => {
   ] as const)('%s is logged at %s with its detail (CB-06)', async (code, level) => {
     const { app, lines } = await failing()
     await app.inject(`/fail/${code}`)
-    expect(lines).toMatchObject([{ level, fields: { code, detail: expect.stringContaining('detail') as string } }])
+    // CB-06 asks for the check; what to do about it stands beside it.
+    expect(lines).toMatchObject([
+      {
+        level,
+        fields: {
+          code,
+          detail: expect.stringContaining('detail') as string,
+          remedy: expect.stringMatching(/\w+ \w+/) as string,
+        },
+      },
+    ])
   })
 })
 

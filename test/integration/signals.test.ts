@@ -46,7 +46,7 @@ test('a second SIGTERM ends the process at once, whatever is under way (R25)', a
 
   expect(await gateway.exited()).toBe(1)
   await expect(held).rejects.toThrow(TypeError)
-})
+}, 60_000)
 
 test('SIGHUP without a change is none, however often; SIGINT ends it without the delay, and what is under way has its answer (R25)', async () => {
   const { gateway, upstream, managementUrl, held } = await start()
@@ -61,7 +61,7 @@ test('SIGHUP without a change is none, however often; SIGINT ends it without the
   expect([before, await held]).toEqual([200, '200 done'])
   expect(await gateway.exited()).toBe(0)
   expect(gateway.lines.filter(({ msg }) => String(msg).includes('configuration'))).toEqual([])
-})
+}, 60_000)
 
 test('a unix socket that a killed process left behind is taken over, and one that is in use is not (R25)', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'sidegate-sockets-'))
@@ -83,4 +83,4 @@ routes: [{ path: /, upstream: "http://127.0.0.1:1", session: none }]
   const next = await GatewayProcess.start(files)
 
   expect(next.lines.find(({ msg }) => msg === 'listening')).toMatchObject({ listen: `${directory}/public` })
-})
+}, 60_000)

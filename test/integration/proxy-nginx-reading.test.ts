@@ -118,3 +118,35 @@ test('what real clients send means the same to nginx, byte for byte', async () =
   }
   expect(compared).toBeGreaterThan(200)
 }, 60_000)
+
+test('a body means the same to nginx however a client frames it: chunks of every size, extensions, trailers (PX-10)', async () => {
+  const text = fc.string({
+    unit: fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code)),
+    maxLength: 300,
+  })
+  // Pieces that look like framing or like another request, too.
+  const piece = fc.oneof(text, fc.constantFrom('0\r\n\r\n', '\r\n', 'GET /v1/x HTTP/1.1\r\nHost: a\r\n\r\n', '5\r\n'))
+  const chunk = fc.tuple(piece, fc.constantFrom('', ';a=b', ';x', ';q="5"'))
+  const trailers = fc.constantFrom('', 'X-Late: 1\r\n', 'Authorization: evil\r\nX-Late: 2\r\n')
+  let compared = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(chunk, { maxLength: 6 }), trailers, fc.boolean(), async (chunks, late, isChunked) => {
+      const body = chunks.map(([bytes]) => bytes).join('')
+      const framed = chunks
+        .filter(([bytes]) => bytes !== '')
+        .map(([bytes, extension]) => `${bytes.length.toString(16)}${extension}\r\n${bytes}\r\n`)
+        .join('')
+      const framing = isChunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`
+      const head = ['POST /api/x HTTP/1.1', ...signedIn(), framing, '', ''].join('\r\n')
+
+      const sent = await forwarded(head + (isChunked ? `${framed}0\r\n${late}\r\n` : body))
+
+      expect(sent?.request.body.toString('latin1')).toBe(body)
+      expect(JSON.stringify(sent?.request.fields)).not.toMatch(/evil|late/i)
+      await compare(sent!)
+      compared += 1
+    }),
+    { numRuns: 80 },
+  )
+  expect(compared).toBeGreaterThan(50)
+}, 60_000)

@@ -1,6 +1,17 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { stringify } from 'yaml'
+import type { Finding } from '../../src/commands/doctor/finding.ts'
+import { createAuthority } from '../support/certificate-authority.ts'
 import { Ward, findingsOf, linesOf } from '../support/misconfigurations/ward.ts'
 import { startRedis } from '../support/redis.ts'
+import { startScriptedProvider } from '../support/scripted-provider.ts'
+
+const run = promisify(execFile)
 
 let ward: Ward
 
@@ -66,4 +77,31 @@ test('every failure and every warning says what to do', async () => {
     new Set(['configuration', 'provider', 'redis', 'route /api', 'publicUrl']),
   )
   for (const { remedy } of findings) expect(remedy).toMatch(/\w+ \w+|:\d+$/)
+})
+
+test('an authorization server of a private authority is trusted once the gateway is started as the remedy says', async () => {
+  await using authority = await createAuthority()
+  await using server = await startScriptedProvider({ tls: await authority.issue('127.0.0.1') })
+  const directory = mkdtempSync(join(tmpdir(), 'sidegate-doctor-'))
+  onTestFinished(() => rmSync(directory, { recursive: true }))
+  const config = ward.configuration({ provider: { issuer: server.issuer } })
+  writeFileSync(join(directory, 'sidegate.yaml'), stringify(config), { mode: 0o600 })
+  const main = new URL('../../src/main.ts', import.meta.url).pathname
+  const aboutTls = async (env: Record<string, string>) => {
+    const options = { cwd: directory, env: { PATH: process.env['PATH'] ?? '', ...env } }
+    // It ends with 1 where something is to be repaired, and says the same.
+    const outcome = await run(process.execPath, [main, 'doctor', '--json'], options).catch((error: unknown) => error)
+    const { findings } = JSON.parse((outcome as { stdout: string }).stdout) as { findings: Finding[] }
+    return linesOf(
+      findings.filter(({ about, message }) => about === 'provider' && message.includes(String(server.port))),
+    )
+  }
+
+  const [untrusted = ''] = await aboutTls({})
+  expect(untrusted).toMatch(/^failure .* is not signed by an authority that is trusted here/)
+  const [, variable = ''] = /start the gateway with (\w+)=FILE, a file with the certificate/.exec(untrusted) ?? []
+
+  const trusted = await aboutTls({ [variable]: authority.caFile })
+  expect(trusted.join('\n')).not.toContain('not signed by an authority')
+  expect(trusted.join('\n')).toContain('ok provider: the discovery document is good')
 })

@@ -174,8 +174,25 @@ export const operationRemovals: readonly GuardRemoval[] = [
     id: 'LO-10',
     without: 'ends sessions that began after the token was made',
     file: 'src/session/roster.ts',
-    text: 'begunBefore === undefined ? {} : { createdBefore: begunBefore },',
-    replacement: '{},',
+    text: 'begunBefore === undefined ? {} : { createdBefore: begunBefore }',
+    replacement: 'begunBefore === undefined ? {} : {}',
+    tests: ['test/unit/session-manager.test.ts'],
+  },
+  {
+    id: 'LO-10',
+    without: 'lets a session begin whose entries a logout has just taken out',
+    file: 'src/session/manager.ts',
+    text: 'if (!(await this.#index.has(indexed))) {',
+    replacement: 'if (ref === "") {',
+    tests: ['test/unit/session-manager.test.ts'],
+  },
+  {
+    id: 'LO-10',
+    without: 'writes a session before the entries by which it is found',
+    file: 'src/session/manager.ts',
+    text: '    await this.#index.add(indexed, expiresAt)\n    await this.#roster.refuse',
+    replacement:
+      '    void Promise.resolve().then(() => this.#index.add(indexed, expiresAt))\n    await this.#roster.refuse',
     tests: ['test/unit/session-manager.test.ts'],
   },
   {

@@ -158,10 +158,11 @@ export class SessionManager {
   }
 
   /**
-   * Starts a session under a new id (SC-07, SC-08). The index entries come first, so that a back-channel logout misses
-   * no session (LO-10).
+   * Starts a session under a new id (SC-07, SC-08). The index entries come first, and are looked at again once it is
+   * there, so that a back-channel logout misses no session (LO-10).
    *
-   * @throws BffError `store_unavailable`; `forbidden` when the user has as many sessions as `limit` allows
+   * @throws BffError `store_unavailable`; `forbidden` when the user has as many sessions as `limit` allows;
+   * `login_failed` when the user's sessions were ended meanwhile
    */
   async create(login: NewLogin): Promise<{ cookieValue: string; session: Session }> {
     const cookieValue = randomBytes(32).toString('base64url')
@@ -184,6 +185,10 @@ export class SessionManager {
     this.#cache.finish(ticket, { session, use })
     this.#uses.set(session, use)
     this.#options.metrics?.sessionsStarted.inc()
+    if (!(await this.#index.has(indexed))) {
+      await this.#end(ref, 'unknown')
+      throw new BffError('login_failed', 'the sessions of this user were ended while one was begun')
+    }
     for (const replaced of login.replaces ?? []) await this.endByRef(replaced, 'replaced')
     await this.#roster.endBeyondLimit(session)
     return { cookieValue, session }

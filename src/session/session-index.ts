@@ -51,6 +51,12 @@ export class SessionIndex {
     await Promise.all(keys.map((key) => this.#options.store.addToIndex(key, member, expiresAt)))
   }
 
+  /** Whether all of a session's entries are there: one that was taken out meanwhile means an end. */
+  async has({ keys, member }: IndexEntries): Promise<boolean> {
+    const members = await Promise.all(keys.map((key) => this.#options.store.readIndex(key)))
+    return members.every((each) => each.includes(member))
+  }
+
   async remove({ keys, member }: IndexEntries): Promise<void> {
     await Promise.all(keys.map((key) => this.#options.store.removeFromIndex(key, [member])))
   }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { BffError } from '../../src/errors.ts'
 import { KeyRing } from '../../src/session/key-ring.ts'
 import { sessionRef } from '../../src/session/session.ts'
 import { managerWorld, REQUEST } from '../support/sessions.ts'
@@ -321,6 +322,70 @@ test('a subject’s sessions that began before a moment end, later ones stay (LO
   expect(await manager.peek(after.cookieValue)).toBeDefined()
   expect(await manager.endBySubject(provider.issuer, 'alice', 'revoked_by_admin')).toBe(1)
   expect(await manager.peek(bob.cookieValue)).toBeDefined()
+})
+
+test('the entries of a session are there before it: without them there is none (LO-10)', async () => {
+  const { manager, provider, store } = managerWorld()
+  const add = store.addToIndex.bind(store)
+  store.addToIndex = () => Promise.reject(new BffError('store_unavailable', 'down'))
+  const login = () => manager.create({ provider: 'default', result: provider.login({ sid: 'one' }) })
+
+  await expect(login()).rejects.toMatchObject({ code: 'store_unavailable' })
+  for await (const refs of store.refs()) expect(refs).toEqual([])
+  store.addToIndex = add
+  await expect(login()).resolves.toBeDefined()
+})
+
+test.each([
+  ['before', 'sid'],
+  ['before', 'sub'],
+  ['after', 'sid'],
+  ['after', 'sub'],
+])('a logout that arrives just %s a session is written ends it too, by its %s (LO-10)', async (when, by) => {
+  const { manager, provider, store, keyRing, now } = managerWorld()
+  const other = managerWorld({ store, keyRing, clock: now, provider }).manager
+  const logout = () =>
+    by === 'sid'
+      ? other.endByProviderSession(provider.issuer, 'one', 'backchannel_logout')
+      : other.endBySubject(provider.issuer, 'alice', 'backchannel_logout', now() + 1)
+  const create = store.create.bind(store)
+  const written: string[] = []
+  store.create = async (ref, ...rest) => {
+    written.push(ref)
+    if (when === 'before') await logout()
+    await create(ref, ...rest)
+    if (when === 'after') await logout()
+  }
+
+  const login = manager.create({ provider: 'default', result: provider.login({ sid: 'one' }) })
+
+  await expect(login).rejects.toMatchObject({ code: 'login_failed' })
+  expect(await store.get(written[0] ?? '')).toBeUndefined()
+})
+
+test('a session that is finished while a logout, which saw none, takes its entries out is ended by it (LO-10)', async () => {
+  const { manager, provider, store, keyRing, now } = managerWorld()
+  const other = managerWorld({ store, keyRing, clock: now, provider }).manager
+  const [create, lastSeen] = [store.create.bind(store), store.lastSeen.bind(store)]
+  const looked = Promise.withResolvers<void>()
+  let logout: Promise<number> | undefined
+  store.create = async (...args) => {
+    logout = other.endByProviderSession(provider.issuer, 'one', 'backchannel_logout')
+    await looked.promise
+    await create(...args)
+  }
+  store.lastSeen = async (refs) => {
+    const seen = await lastSeen(refs)
+    looked.resolve()
+    await login
+    return seen
+  }
+
+  const login = manager.create({ provider: 'default', result: provider.login({ sid: 'one' }) })
+  const { cookieValue } = await login
+
+  expect(await logout).toBe(1)
+  expect(await manager.peek(cookieValue)).toBeUndefined()
 })
 
 test('all sessions end at once when the operator says so (SC-13)', async () => {

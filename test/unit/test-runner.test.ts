@@ -24,7 +24,8 @@ function machine(known: string[], { isRoot = true, apt = true } = {}) {
       find: (names: readonly string[]) => names.find((name) => installed.has(name)),
       run: (_command: string, args: readonly string[]) => {
         commands.push(args.join(' '))
-        const name = args.at(-1) ?? ''
+        // One argument for each package, as apt wants them.
+        const name = args.every((one) => !one.includes(' ')) ? (args.at(-1) ?? '') : ''
         if (args[0] === 'install' && known.includes(name)) installed.add(name)
       },
     },
@@ -55,6 +56,16 @@ describe('what the tests need', () => {
       'install -y --no-install-recommends redis-server',
       'install -y --no-install-recommends chromium',
     ])
+  })
+
+  test('is installed together with what it cannot be configured without', () => {
+    const { options, commands } = machine(['glewlwyd'])
+
+    expect(provide([{ what: 'glewlwyd', names: ['glewlwyd'], packages: ['a-database glewlwyd'] }], options)).toBe(
+      undefined,
+    )
+
+    expect(commands.at(-1)).toBe('install -y --no-install-recommends a-database glewlwyd')
   })
 
   test('is installed under its other name where apt does not know the first', () => {

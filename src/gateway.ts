@@ -105,7 +105,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
     isDraining: () => state.isDraining,
     onRefused: (raw, requestId, status) => account.refused(raw, requestId, status),
   })
-  const app = createApp(options, failures, door)
+  const app = createApp(options, { failures, door, account })
 
   const takesFormPost = [...options.providers.values()].some(({ config }) =>
     config.responseMode.startsWith('form_post'),
@@ -151,7 +151,7 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   traces?.register(app, publicUrl)
   const loginOptions = loginOptionsOf(options, { cookies, pages, publicUrl })
   registerJudge(app, { judge, config, loginOptions, isDraining: () => state.isDraining })
-  account.register(app)
+  account.register(app, judgeOptions)
 
   const streams = new EventStreams()
   await app.register(
@@ -200,7 +200,13 @@ export async function buildGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-function createApp({ log }: GatewayOptions, failures: FailureOptions, door: FrontDoor): FastifyInstance {
+interface Surroundings {
+  readonly failures: FailureOptions
+  readonly door: FrontDoor
+  readonly account: RequestAccount
+}
+
+function createApp({ log }: GatewayOptions, { failures, door, account }: Surroundings): FastifyInstance {
   const app = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -215,7 +221,11 @@ function createApp({ log }: GatewayOptions, failures: FailureOptions, door: Fron
       }),
     return503OnClosing: false,
     exposeHeadRoutes: true,
-    frameworkErrors: (error, request, reply) => void sendFailure(error, request, reply, failures),
+    // Of a target that its router cannot read, Fastify calls no hook.
+    frameworkErrors: (error, request, reply) => {
+      sendFailure(error, request, reply, failures)
+      account.refused(request.raw, request.id, reply.statusCode)
+    },
     clientErrorHandler: (error, socket) => answerClientError(error, socket, { ...failures, log }),
   }) as unknown as FastifyInstance // the same interface with a logger of ours
   app.decorateRequest('judged', null)

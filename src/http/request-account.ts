@@ -6,6 +6,7 @@ import type { Config } from '../config/schema.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { RequestSpans } from './request-spans.ts'
+import { type WhereaboutsOptions, whereaboutsOf } from './whereabouts.ts'
 
 export interface RequestAccountOptions {
   readonly config: Config
@@ -26,10 +27,12 @@ export class RequestAccount {
   }
 
   /** Every answer of the application, proxied ones included. */
-  register(app: FastifyInstance): void {
+  register(app: FastifyInstance, places: WhereaboutsOptions): void {
     app.addHook('onResponse', (request, reply, done) => {
       const { judged } = request
-      const route = judged?.place.policy.name ?? '-'
+      const { route, ip } = judged
+        ? { route: judged.place.policy.name, ip: judged.clientAddress }
+        : whereaboutsOf(request.raw, places)
       const status = reply.raw.statusCode
       const durationMs = reply.elapsedTime
       this.#metrics.countRequest(route, request.method, status, durationMs / 1_000)
@@ -40,7 +43,7 @@ export class RequestAccount {
         route,
         status,
         durationMs: Math.round(durationMs * 10) / 10,
-        ip: judged?.clientAddress,
+        ip,
         sessionRef: judged?.session?.ref.slice(0, 16),
         traceId: this.#traces?.traceIdOf(request.raw),
       })

@@ -62,3 +62,37 @@ test('with log.hashSubject off they name the user', async () => {
 
   expect(new Set(events.flatMap(({ sub }) => sub ?? []))).toEqual(new Set(['alice-of-the-payroll']))
 })
+
+test('a refused request is counted and logged for the place it was meant for, with its address', async () => {
+  const scripted = await startScriptedWorld({ config: { log: { level: 'info' } } })
+  onTestFinished(() => scripted[Symbol.asyncDispose]())
+  const { world, url } = scripted
+  const tab = await scripted.visitor()
+  await scripted.signIn(tab, { sub: 'alice' })
+
+  await tab.fetch(`${url}/api/orders`, { from: url, headers: FROM_ELSEWHERE })
+  for (const [path, method] of [
+    ['/api/orders', 'GET'],
+    ['/bff/user', 'GET'],
+    ['/bff/user', 'POST'],
+    ['/bff/nothing', 'GET'],
+    ['/api/%zz', 'GET'],
+  ] as const) {
+    await (await fetch(url + path, { method })).text()
+  }
+  await world.log.until(({ path }) => path === '/api/%zz')
+
+  const lines = world.log.lines().filter(({ msg, status }) => msg === 'request' && Number(status) >= 400)
+  const summary = lines.map(({ route, method, status, ip }) => [route, method, status, ip])
+  expect(summary).toEqual([
+    ['/api', 'GET', 403, '127.0.0.1'],
+    ['/api', 'GET', 401, '127.0.0.1'],
+    ['user', 'GET', 401, '127.0.0.1'],
+    ['user', 'POST', 405, '127.0.0.1'],
+    ['-', 'GET', 404, '127.0.0.1'],
+    ['-', 'GET', 400, undefined],
+  ])
+  for (const status of ['401', '403']) {
+    expect(await world.metric(`sidegate_requests_total{route="/api",method="GET",status="${status}"}`)).toBe(1)
+  }
+})

@@ -30,7 +30,7 @@ beforeAll(async () => {
   await copyFile(process.execPath, node)
   await chmod(directory, 0o755)
   spawnSync('chmod', ['-R', 'a+rX,a-w', join(directory, 'runtime')])
-}, 300_000)
+}, 600_000)
 
 afterAll(async () => {
   spawnSync('chmod', ['-R', 'u+w', directory])

@@ -284,8 +284,8 @@ function registerJudge(app: FastifyInstance, { judge, config, loginOptions, isDr
 
   async function answerInPlace(judged: Judged, request: FastifyRequest, reply: FastifyReply): Promise<void> {
     if (judged.verdict === 'preflight') {
-      reply.code(204).headers(preflightHeaders(request.headers, origins, judged.place.policy.methods))
-      await reply.send()
+      const answer = preflightHeaders(request.headers, origins, judged.place.policy.methods)
+      await reply.code(204).headers(answer).header('cache-control', 'no-store').send()
       return
     }
     const provider = judged.place.policy.loginProvider ?? onlyProvider(loginOptions)

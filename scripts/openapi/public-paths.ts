@@ -97,7 +97,10 @@ function preflight(path: string): Json {
     responses: {
       204: {
         description: 'Allows what `cors.origins` allows.',
-        headers: { Vary: { $ref: '#/components/headers/Vary' } },
+        headers: {
+          Vary: { $ref: '#/components/headers/Vary' },
+          'Cache-Control': { $ref: '#/components/headers/Cache-Control' },
+        },
       },
       ...failureResponses(
         new Set([...COMMON.filter((code) => code !== 'payload_too_large'), 'method_not_allowed']),

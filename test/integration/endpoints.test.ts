@@ -273,6 +273,15 @@ test('what is under the base path and no endpoint is 404 and never proxied; a wr
   expect((await ask('/bffx')).status).toBe(200)
 })
 
+test('a preflight of an endpoint may be stored by nobody either', async () => {
+  const world = await start()
+  const headers = { origin: 'https://elsewhere.example', 'access-control-request-method': 'GET' }
+
+  const answer = await fetch(`${world.url}/bff/session`, { method: 'OPTIONS', headers })
+
+  expect([answer.status, answer.headers.get('cache-control')]).toEqual([204, 'no-store'])
+})
+
 test('bodies of other types than JSON and forms are 415, those over 64 kB are 413', async () => {
   const world = await start()
   const send = (type: string, body: string) =>

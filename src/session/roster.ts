@@ -111,13 +111,13 @@ export class SessionRoster {
   async #endIndexed(kind: IndexKind, issuer: string, id: string, reason: EndReason, begunBefore?: number) {
     const { index, store } = this.#options
     const found = await index.find(kind, issuer, id)
-    const meant = found.filter((one) => begunBefore === undefined || begunAt(one) < begunBefore)
-    const refs = meant.map(({ ref }) => ref)
+    const refs = found.map(({ ref }) => ref)
     const onlyIf: DeleteConditions = begunBefore === undefined ? {} : { createdBefore: begunBefore }
     const ended = await this.#endEach(refs, reason, onlyIf)
     // An entry comes before its session, which may be on its way: it is not begun when its entry is gone by then.
     const seen = await store.lastSeen(refs)
-    const gone = meant.filter((_one, i) => seen[i] === undefined)
+    const isMeant = (one: IndexedSession) => begunBefore === undefined || begunAt(one) < begunBefore
+    const gone = found.filter((one, i) => seen[i] === undefined && isMeant(one))
     await Promise.all(gone.map(({ entry }) => index.remove(entry)))
     const since = this.#options.now() - PENDING_MS
     const pending = gone.filter((one) => begunAt(one) >= since).map(({ ref }) => ref)

@@ -363,6 +363,17 @@ test.each([
   expect(await store.get(written[0] ?? '')).toBeUndefined()
 })
 
+test('a logout of before does not hinder a session that is being written (LO-10)', async () => {
+  const { manager, provider, store, now } = managerWorld()
+  const create = store.create.bind(store)
+  store.create = async (...args) => {
+    await manager.endBySubject(provider.issuer, 'alice', 'backchannel_logout', now())
+    await create(...args)
+  }
+
+  await expect(manager.create({ provider: 'default', result: provider.login() })).resolves.toBeDefined()
+})
+
 test('a session that is finished while a logout, which saw none, takes its entries out is ended by it (LO-10)', async () => {
   const { manager, provider, store, keyRing, now } = managerWorld()
   const other = managerWorld({ store, keyRing, clock: now, provider }).manager

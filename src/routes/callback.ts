@@ -189,7 +189,13 @@ class Callback {
       ...(transaction.acrValues && { acrValues: [...transaction.acrValues] }),
     })
 
-    const login = await this.#startSession(transaction, result)
+    const login = await this.#startSession(transaction, result).catch((error: unknown) => {
+      // Nobody has these tokens, and nobody shall: the user had reached the limit, say, or the store was away.
+      const { refreshToken, accessToken } = result.tokens
+      if (refreshToken !== undefined) void provider.client.revoke(refreshToken, 'refresh_token')
+      else void provider.client.revoke(accessToken, 'access_token')
+      throw error
+    })
     await this.#options.ledger.succeed(state, { browser: login.browser, returnTo })
     this.#clearTransaction(transactionId(state))
     this.#options.metrics.logins.inc({ outcome: 'succeeded' })

@@ -29,7 +29,7 @@ const MOST_RETURN_TO_IN_COOKIE = 256
 
 /** A provider with the part of its configuration that a login reads. */
 export interface LoginProvider {
-  readonly client: Pick<OidcProvider, 'issuer' | 'authorizationUrl' | 'exchangeCode'>
+  readonly client: Pick<OidcProvider, 'issuer' | 'authorizationUrl' | 'exchangeCode' | 'revoke'>
   readonly config: Pick<ProviderConfig, 'issuer' | 'loginParams' | 'authorizationParams' | 'responseMode'>
 }
 

@@ -116,6 +116,19 @@ test('a token answer that cannot be used leaves nothing, and its tokens are revo
   await scripted.server.called('revocation')
 })
 
+test('a sign-in beyond the limit of sessions leaves nothing, and its tokens are revoked (SC-13, ID-15)', async () => {
+  const scripted = await start({ config: { session: { limit: { perUser: 1, onExceed: 'refuse' } } } })
+  await scripted.signIn(await scripted.visitor())
+  const tab = await scripted.visitor()
+
+  const page = await scripted.signIn(tab)
+
+  expect([page.status, page.headers['sidegate-error']]).toEqual([403, 'forbidden'])
+  expect(await apiStatus(tab, scripted)).toBe(401)
+  await scripted.server.called('revocation')
+  expect(scripted.server.revoked).toEqual([expect.stringMatching(/^rt-/)])
+})
+
 describe('a callback', () => {
   test.each([
     [

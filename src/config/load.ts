@@ -8,6 +8,7 @@ import type { Complaint } from './explain.ts'
 import { isSecret } from './json-schema.ts'
 import { ConfigError, formatPath } from './problem.ts'
 import type { ConfigPath, Problem } from './problem.ts'
+import { routeOverlaps } from './route-overlaps.ts'
 import { Config } from './schema.ts'
 import { readSecretFiles } from './secret-files.ts'
 
@@ -93,6 +94,7 @@ export function parseConfig(text: string, file: string, options: LoadOptions = {
     ...findings.warnings.map(({ path, message }) => document.problem(path, message)),
     ...literalSecrets(document),
     ...missingDirectories(document),
+    ...routeOverlaps(result.data.routes).map(({ path, message }) => document.problem(path, message)),
   ]
   return {
     file,

@@ -139,7 +139,9 @@ export class Service {
       await this.#forwardAuth.listen(forwardAuth)
     }
     this.#overload.start()
-    void this.#readiness.watch()
+    this.#readiness.watch().catch((error: unknown) => {
+      this.#log.error({ err: error }, 'the store is not looked at any more before somebody asks whether it is there')
+    })
     await this.#listener.listen(listen)
     return {
       public: this.#listener.address,

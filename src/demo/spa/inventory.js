@@ -45,9 +45,11 @@ async function search(place, nothing, look) {
 
 /** Everything that hangs on this window by its own properties, the page as it stands, and addresses it has asked for. */
 function searchMemory() {
-  const page = document.documentElement.outerHTML
+  const page = document.documentElement.cloneNode(true)
+  // The list of what was found shows it: that would be found again, as if it were in two places.
+  page.querySelector('#browser')?.remove()
   const addresses = performance.getEntries().map(({ name }) => name)
-  const queue = [window, history.state, document.referrer, window.name, page, addresses]
+  const queue = [window, history.state, document.referrer, window.name, page.outerHTML, addresses]
   const seen = new Set()
   let found = 0
   // An element that is added while the loop runs is visited too.

@@ -15,6 +15,7 @@ export const tools = [
     names: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],
     packages: ['chromium'],
   },
+  { what: 'OpenSSL', names: ['openssl'], packages: ['openssl'] },
   { what: 'nginx', names: ['nginx'], packages: ['nginx-light', 'nginx'] },
   { what: 'Caddy', names: ['caddy'], packages: ['caddy'] },
   { what: 'Firefox', names: ['firefox-esr', 'firefox'], packages: ['firefox-esr'], isOptional: true },

@@ -155,7 +155,7 @@ describe('docs/migration/duende-bff.md', () => {
     const { tab, base } = await worldOf(text)
     /** The page's code, with the tab's `fetch` for the browser's. */
     const run = async () => {
-      // eslint-disable-next-line typescript/no-implied-eval -- the code of our own page is what is run
+      // oxlint-disable-next-line typescript/no-implied-eval -- the code of our own page is what is run
       const code = new Function(
         'fetch',
         `return (async () => { ${blockOf('docs/migration/duende-bff.md', 'user')}; return name })()`,

@@ -1,4 +1,4 @@
-import { freePort } from './free-port.ts'
+import { freePort } from '../test/support/free-port.ts'
 import { MEASURED_CORE, Part } from './part.ts'
 
 /** The bare @fastify/http-proxy as a part of its own, up and answering. */

@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Browser } from '../test/support/browser.ts'
 import { CLIENT_ID, CLIENT_SECRET, startProvider, type TestProvider } from '../test/support/provider.ts'
-import { freePort } from './free-port.ts'
+import { freePort } from '../test/support/free-port.ts'
 import { MEASURED_CORE, Part } from './part.ts'
 
 export interface GatewayOptions {
@@ -85,9 +85,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 export async function signIn(url: string): Promise<string> {
   using browser = new Browser()
   const tab = browser.newTab()
-  await tab
-    .navigate(`${url}/bff/login?returnTo=/api/items`, { from: 'none', stopBefore: `${url}/api/items` })
-    .catch(() => {})
+  await tab.navigate(`${url}/bff/login?returnTo=/api/items`, { from: 'none' })
   await tab.submit('alice', { stopBefore: `${url}/api/items` })
   await tab.settle()
   const cookie = browser.jar.header(new URL(`${url}/api/items`), 'strict')

@@ -4,7 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Browser } from '../test/support/browser.ts'
 import { CLIENT_ID, CLIENT_SECRET, startProvider } from '../test/support/provider.ts'
-import { freePort } from './free-port.ts'
+import { freePort } from '../test/support/free-port.ts'
 import { MEASURED_CORE, Part, programPath } from './part.ts'
 
 const MODULES = '/usr/lib/apache2/modules'

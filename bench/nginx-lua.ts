@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { freePort } from './free-port.ts'
+import { freePort } from '../test/support/free-port.ts'
 import type { Peer } from './mod-auth-openidc.ts'
 import { MEASURED_CORE, Part, programPath } from './part.ts'
 import type { BenchRedis } from './redis.ts'

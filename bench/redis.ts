@@ -1,6 +1,6 @@
 import { createConnection } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
-import { freePort } from './free-port.ts'
+import { freePort } from '../test/support/free-port.ts'
 import { OTHER_CORE, Part, programPath } from './part.ts'
 
 /** A Redis of the benchmark's own, in memory only. */

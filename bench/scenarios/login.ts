@@ -1,5 +1,5 @@
 /** What a whole sign-in costs the gateway: login, callback with token request and verified ID token, session written. */
-import { freePort } from '../free-port.ts'
+import { freePort } from '../../test/support/free-port.ts'
 import { type Gateway, signIn, startGateway } from '../gateway.ts'
 import { startRedis } from '../redis.ts'
 import { type Report, showNumber } from '../report.ts'

@@ -2,7 +2,7 @@
 import { startBareProxy } from '../bare-proxy-part.ts'
 import { BROWSER_FIELDS } from '../browser-fields.ts'
 import { COMPARISON_COLUMNS, comparisonRow } from '../comparison.ts'
-import { freePort } from '../free-port.ts'
+import { freePort } from '../../test/support/free-port.ts'
 import { type Gateway, startGateway } from '../gateway.ts'
 import { interleave, type Measured, type System } from '../interleaved.ts'
 import { startRedis } from '../redis.ts'

@@ -1,6 +1,6 @@
 /** How long a gateway takes to its first answer, and the memory that it then holds. */
 import { startBareProxy } from '../bare-proxy-part.ts'
-import { freePort } from '../free-port.ts'
+import { freePort } from '../../test/support/free-port.ts'
 import { startGateway } from '../gateway.ts'
 import { startRedis } from '../redis.ts'
 import { type Report, showNumber, showRatio } from '../report.ts'

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
-import { freePort } from '../free-port.ts'
+import { freePort } from '../../test/support/free-port.ts'
 import { startGateway } from '../gateway.ts'
 import { OTHER_CORE, Part } from '../part.ts'
 import { type Report, showNumber } from '../report.ts'

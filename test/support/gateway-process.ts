@@ -1,7 +1,7 @@
 /** `sidegate` as operators run it: a process with files, signals and a log. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -109,6 +109,11 @@ function lineOf(text: string): Line {
   }
 }
 
+/** Each file is the old one or the new one: whoever looks meanwhile sees no half of it. */
 async function writeAll(directory: string, files: Readonly<Record<string, string>>): Promise<void> {
-  for (const [name, content] of Object.entries(files)) await writeFile(join(directory, name), content, { mode: 0o600 })
+  for (const [name, content] of Object.entries(files)) {
+    const written = join(directory, `new-${name}`)
+    await writeFile(written, content, { mode: 0o600 })
+    await rename(written, join(directory, name))
+  }
 }

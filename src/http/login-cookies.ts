@@ -21,9 +21,10 @@ function purposeOf(id: string): string {
   return `transaction ${id}`
 }
 
-/** A transaction together with the id that its cookie is named by. */
+/** A transaction together with its state, and the id that its cookie is named by. */
 export interface HeldTransaction {
   readonly id: string
+  readonly state: string
   readonly transaction: LoginTransaction
 }
 
@@ -51,8 +52,8 @@ export function openTransactions(
     // Of another version of the gateway beside this one, which will finish it (R29).
     if (plain && !transaction) continue
     // The name is bound by the seal; that the id is this seed's keeps a foreign seed from posing under it.
-    const isGood = transaction && transactionId(stateOf(transaction)) === id && !isTooOld(transaction, now)
-    if (isGood) held.push({ id, transaction })
+    const state = transaction && stateOf(transaction)
+    if (state && transactionId(state) === id && !isTooOld(transaction, now)) held.push({ id, state, transaction })
     else stale.push(id)
   }
   held.sort((a, b) => a.transaction.createdAt - b.transaction.createdAt || (a.id < b.id ? -1 : 1))

@@ -18,7 +18,6 @@ import {
   issuerMark,
   type LoginTransaction,
   nonceOf,
-  stateOf,
   TRANSACTION_LIFETIME_MS,
   transactionId,
 } from '../oidc/login-transaction.ts'
@@ -146,7 +145,7 @@ class Callback {
   #transactionOf(state: string): LoginTransaction | undefined {
     const held = this.#held.find(({ id }) => id === transactionId(state))
     if (!held) return undefined
-    const expected = Buffer.from(stateOf(held.transaction))
+    const expected = Buffer.from(held.state)
     const given = Buffer.from(state)
     return expected.length === given.length && timingSafeEqual(expected, given) ? held.transaction : undefined
   }
@@ -240,8 +239,8 @@ class Callback {
    */
   async #meet(mine: CurrentLogin, join: (leader: CurrentLogin) => Promise<Session | undefined>): Promise<Meeting> {
     const { ledger, now } = this.#options
-    const meetings = this.#held.map(({ transaction }) => ({
-      state: stateOf(transaction),
+    const meetings = this.#held.map(({ state, transaction }) => ({
+      state,
       seed: transaction.seed,
       ttlMs: Math.max(1, transaction.createdAt + TRANSACTION_LIFETIME_MS - now()),
     }))

@@ -158,7 +158,7 @@ test('what cannot be used leaves the old configuration in force as a whole, and 
 })
 
 test('a reload while it drains does not undo that', async () => {
-  const world = await start({ shutdown: { delay: '300ms', grace: '1s' } })
+  const world = await start({ shutdown: { delay: '2s', grace: '1s' } })
   const drained = world.gateway.service.drain()
 
   await world.gateway.service.update({

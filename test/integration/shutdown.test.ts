@@ -10,7 +10,7 @@ const SESSION = '__Host-Http-sidegate'
 async function start(upstream: HeldUpstream): Promise<World> {
   const world = await startWorld({
     config: {
-      shutdown: { delay: '300ms', grace: '5s' },
+      shutdown: { delay: '1500ms', grace: '5s' },
       routes: [{ path: '/api', upstream: upstream.url, session: 'none' }],
     },
   })

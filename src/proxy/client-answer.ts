@@ -20,6 +20,8 @@ export class ClientAnswer {
   readonly #response: ServerResponse
   readonly #source: AnswerSource
   readonly #idleMs: number | undefined
+  /** What the head tells, in bytes. */
+  #length: number | undefined
   #timer: NodeJS.Timeout | undefined
   #hasWritten = false
   #isOver = false
@@ -41,18 +43,22 @@ export class ClientAnswer {
     }
   }
 
-  /** From now on bytes are expected. */
-  begin(): void {
-    this.#armIdle()
-    process.nextTick(flushHead, this)
+  /** From now on bytes are expected: as many as this, where the head tells. */
+  begin(length: number | undefined): void {
+    this.#length = length
+    process.nextTick(awaitBytes, this)
   }
 
   /** Whether more may come at once; else `drained` tells when. */
   write(chunk: Buffer): boolean {
     // The first small piece goes as text, byte for byte: Node joins it with the head into one write.
-    const piece = !this.#hasWritten && chunk.length <= SMALL_PIECE ? chunk.toString('latin1') : chunk
+    const isFirst = !this.#hasWritten
+    const piece = isFirst && chunk.length <= SMALL_PIECE ? chunk.toString('latin1') : chunk
     this.#hasWritten = true
-    if (this.#response.write(piece, 'latin1')) {
+    const takesMore = this.#response.write(piece, 'latin1')
+    // Nothing follows a whole body. Node would hold it for the rest of its turn, and write it together with nothing.
+    if (isFirst && chunk.length === this.#length) this.#response.socket?.uncork()
+    if (takesMore) {
       if (this.#idleMs !== undefined) this.#timer?.refresh()
       return true
     }
@@ -83,8 +89,14 @@ export class ClientAnswer {
     clearTimeout(this.#timer)
   }
 
-  flushHead(): void {
-    if (!this.#hasWritten && !this.#isOver) this.#response.flushHeaders()
+  /**
+   * Headers and first bytes leave in one segment when they came in one; a head without a body is not kept waiting. Most
+   * answers are over by then, and need no timer.
+   */
+  awaitBytes(): void {
+    if (this.#isOver) return
+    if (!this.#hasWritten) this.#response.flushHeaders()
+    if (this.#timer === undefined) this.#armIdle()
   }
 
   #drained(): void {
@@ -108,7 +120,6 @@ function upstreamIdle(source: AnswerSource): void {
   source.upstreamIsIdle()
 }
 
-/** Headers and first bytes leave in one segment when they came in one; a head without a body is not kept waiting. */
-function flushHead(answer: ClientAnswer): void {
-  answer.flushHead()
+function awaitBytes(answer: ClientAnswer): void {
+  answer.awaitBytes()
 }

@@ -187,8 +187,9 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, AnswerSourc
       this.onComplete()
       return
     }
-    answer.begin()
-    if (isEventStream(fields)) this.#becomeStream()
+    const length = fieldOf(fields, 'content-length')
+    answer.begin(length === undefined ? undefined : Number(length))
+    if (/^text\/event-stream\b/i.test(fieldOf(fields, 'content-type') ?? '')) this.#becomeStream()
   }
 
   /** A joined pair of sockets holds no place: it lives for hours, and has limits of its own. */
@@ -363,9 +364,11 @@ function withoutLength(fields: readonly string[]): string[] {
   return fields.filter((_, at) => !isLength(at - (at % 2)))
 }
 
-function isEventStream(fields: readonly string[]): boolean {
-  const at = fields.findIndex(
-    (field, index) => index % 2 === 0 && field.length === 12 && field.toLowerCase() === 'content-type',
-  )
-  return at !== -1 && /^text\/event-stream\b/i.test(fields[at + 1] ?? '')
+/** The value of the first such field; by its name in lower case. */
+function fieldOf(fields: readonly string[], name: string): string | undefined {
+  for (let at = 0; at < fields.length; at += 2) {
+    const field = fields[at] as string // in bounds by the loop's condition
+    if (field.length === name.length && field.toLowerCase() === name) return fields[at + 1]
+  }
+  return undefined
 }

@@ -65,6 +65,16 @@ async function registerRoute(scope: FastifyInstance, proxied: ProxiedRoute, opti
     done(null, payload)
   })
 
+  // The plugin maps a path by three URLs. It is asked unless the router saw what the judge saw, with one reading.
+  scope.addHook('onRoute', (registered) => {
+    const byPlugin = registered.handler
+    registered.handler = function (request, reply) {
+      const { path, query, readings } = judgedOf(request, proxied.route).path
+      if (readings.length > 0 || request.raw.url !== path + query) return byPlugin.call(this, request, reply)
+      return handle(request, reply, proxied, options)
+    }
+  })
+
   const isRoot = route.path === ''
   await scope.register(httpProxy, {
     // A colon stands for itself; to find-my-way a single one begins a parameter.
@@ -75,7 +85,13 @@ async function registerRoute(scope: FastifyInstance, proxied: ProxiedRoute, opti
     httpMethods: METHODS,
     // The query goes up as it came; shown to the plugin it would be parsed and written anew for nothing.
     preRewrite: (url) => url.split('?', 1)[0] ?? '/',
-    handler: (request, reply, destination) => handle(request, reply, destination, proxied, options),
+    handler: (request, reply, destination) => {
+      // Fastify's router matched a decoded path, the plugin mapped it again: three opinions, or no request.
+      if (destination !== proxied.route.target(judgedOf(request, proxied.route).path.path)) {
+        throw new BffError('invalid_request', 'the path has more than one reading')
+      }
+      handle(request, reply, proxied, options)
+    },
     // The upgrade path is our own (websocket.ts says why).
     websocket: false,
     // Should anything ever call `reply.from`: over our connections, which verify certificates, and once.
@@ -87,27 +103,18 @@ async function registerRoute(scope: FastifyInstance, proxied: ProxiedRoute, opti
   })
 }
 
-function handle(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  destination: string | undefined,
-  proxied: ProxiedRoute,
-  options: ProxyOptions,
-): void {
+function handle(request: FastifyRequest, reply: FastifyReply, proxied: ProxiedRoute, options: ProxyOptions): void {
   const { route } = proxied
   const judged = judgedOf(request, route)
   if (isHandshake(request.raw)) checkHandshake(request.raw, proxied)
   else checkOtherUpgrade(request.raw)
-  const target = route.target(judged.path.path)
-  // Fastify's router matched a decoded path, the plugin mapped it again: three opinions, or no request.
-  if (destination !== target) throw new BffError('invalid_request', 'the path has more than one reading')
   const delivery = new Delivery(
     request,
     reply,
     {
       proxied,
       judged,
-      target: target + judged.path.query,
+      target: route.target(judged.path.path) + judged.path.query,
       owner: ownerOf(judged),
       fieldsFor: (owner, credentials, trace) => requestFields(request, proxied, { owner, credentials, trace }, options),
     },

@@ -1,7 +1,7 @@
 /** Opened sessions of this process, so that the hot path asks no store. */
 import { LRUCache } from 'lru-cache'
 import type { SessionUse } from './activity.ts'
-import type { Session } from './session.ts'
+import { type Session, sessionRef } from './session.ts'
 
 export interface CachedSession {
   readonly session: Session
@@ -39,19 +39,33 @@ export interface SessionCacheOptions {
  */
 export class SessionCache {
   readonly #entries: LRUCache<string, CachedSession> | undefined
+  /** Refs of the cookies that were found here: to hash a cookie costs more than the rest of a hit. */
+  readonly #refs: LRUCache<string, string> | undefined
   readonly #tickets = new Map<string, Set<CacheTicket>>()
   readonly #ttl: number
   readonly #keepsDoubtful: boolean
   #generation = 0
 
   constructor(options: SessionCacheOptions) {
-    this.#entries = options.maxEntries > 0 ? new LRUCache({ max: options.maxEntries }) : undefined
+    const { maxEntries: max } = options
+    this.#entries = max > 0 ? new LRUCache({ max }) : undefined
+    this.#refs = max > 0 ? new LRUCache({ max }) : undefined
     this.#ttl = options.ttl
     this.#keepsDoubtful = options.keepsDoubtful
   }
 
   get size(): number {
     return this.#entries?.size ?? 0
+  }
+
+  /** As `get`, by the cookie's value. */
+  getByCookie(cookieValue: string): CachedSession | undefined {
+    if (this.#refs === undefined) return undefined
+    const known = this.#refs.get(cookieValue)
+    const entry = this.get(known ?? sessionRef(cookieValue))
+    // Only of a session that is here: a made-up cookie takes nobody's place.
+    if (entry !== undefined && known === undefined) this.#refs.set(cookieValue, entry.session.ref)
+    return entry
   }
 
   get(ref: string): CachedSession | undefined {

@@ -196,7 +196,7 @@ export class SessionManager {
 
   /** `resolve` for the hot path: a cached session with a fresh token at once; `undefined` says nothing. */
   tryResolve(cookieValue: string, options: ResolveOptions): Session | undefined {
-    const entry = this.#cache.get(sessionRef(cookieValue))
+    const entry = this.#cache.getByCookie(cookieValue)
     if (entry === undefined || !this.store.inStep) return undefined
     const { session, use } = entry
     const now = this.#now()

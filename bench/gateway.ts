@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Browser } from '../test/support/browser.ts'
 import { CLIENT_ID, CLIENT_SECRET, startProvider, type TestProvider } from '../test/support/provider.ts'
 import { freePort } from '../test/support/free-port.ts'
@@ -85,7 +86,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 export async function signIn(url: string): Promise<string> {
   using browser = new Browser()
   const tab = browser.newTab()
-  await tab.navigate(`${url}/bff/login?returnTo=/api/items`, { from: 'none' })
+  // A machine that has other things to do, too, may not bring the authorization server's answer in time.
+  for (let left = 30; left > 0; left -= 1) {
+    const { status } = await tab.navigate(`${url}/bff/login?returnTo=/api/items`, { from: 'none' })
+    if (status !== 503) break
+    await delay(500)
+  }
   await tab.submit('alice', { stopBefore: `${url}/api/items` })
   await tab.settle()
   const cookie = browser.jar.header(new URL(`${url}/api/items`), 'strict')

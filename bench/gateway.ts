@@ -19,6 +19,8 @@ export interface GatewayOptions {
   /** Laid over the whole configuration. */
   readonly config?: Readonly<Record<string, unknown>>
   readonly nodeOptions?: readonly string[]
+  /** The program; from source unless given. */
+  readonly program?: string
   readonly env?: NodeJS.ProcessEnv
   /** How many browsers sign in; 1 unless given. */
   readonly sessions?: number
@@ -56,7 +58,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     command: [
       process.execPath,
       ...(options.nodeOptions ?? []),
-      new URL('../src/main.ts', import.meta.url).pathname,
+      options.program ?? new URL('../src/main.ts', import.meta.url).pathname,
       '--config',
       file,
     ],

@@ -5,19 +5,29 @@ import process from 'node:process'
 import { UsageError } from './commands/usage.ts'
 import { ConfigError, problemReport } from './config/problem.ts'
 import { suggest } from './config/suggest.ts'
+import { useOneUndici } from './one-undici.ts'
 
 type Command = (args: readonly string[]) => Promise<number | void>
 
-/** Each is loaded when it is called, so that `keygen` does not wait for a web server. */
+/** Each is loaded when it is called, so that `keygen` does not wait for a web server; undici before those that use it. */
 const commands: Readonly<Record<string, { summary: string; load: () => Promise<Command> }>> = {
-  serve: { summary: 'run the gateway (the default)', load: async () => (await import('./commands/serve.ts')).serve },
+  serve: {
+    summary: 'run the gateway (the default)',
+    load: async () => {
+      await useOneUndici()
+      return (await import('./commands/serve.ts')).serve
+    },
+  },
   check: {
     summary: 'check the configuration and print what is in force',
     load: async () => (await import('./commands/check.ts')).check,
   },
   doctor: {
     summary: 'go and see whether everything is there',
-    load: async () => (await import('./commands/doctor.ts')).doctor,
+    load: async () => {
+      await useOneUndici()
+      return (await import('./commands/doctor.ts')).doctor
+    },
   },
   explain: {
     summary: 'say what happens to a request: explain GET /api/orders/7',
@@ -34,7 +44,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   },
   demo: {
     summary: 'run the whole thing on loopback, with everything inside',
-    load: async () => (await import('./commands/demo.ts')).demo,
+    load: async () => {
+      await useOneUndici()
+      return (await import('./commands/demo.ts')).demo
+    },
   },
 }
 
@@ -92,21 +105,25 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
-const words = process.argv.slice(2)
-try {
-  process.exitCode = await run(words)
-} catch (error) {
-  if (error instanceof ConfigError) {
-    if (words.includes('--json')) process.stdout.write(`${JSON.stringify(problemReport(error), null, 2)}\n`)
-    else process.stderr.write(`${error.message}\n`)
-    process.exitCode = error.exitCode
-  } else if (error instanceof UsageError) {
-    const [command = ''] = words
-    const help = Object.hasOwn(commands, command) ? `${command} --help` : '--help'
-    process.stderr.write(`sidegate: ${error.message}\nTry: sidegate ${help}\n`)
-    process.exitCode = error.exitCode
-  } else {
-    process.stderr.write(`sidegate: ${error instanceof Error ? error.message : 'failed'}\n`)
-    process.exitCode = 1
+async function main(words: readonly string[]): Promise<void> {
+  try {
+    process.exitCode = await run(words)
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      if (words.includes('--json')) process.stdout.write(`${JSON.stringify(problemReport(error), null, 2)}\n`)
+      else process.stderr.write(`${error.message}\n`)
+      process.exitCode = error.exitCode
+    } else if (error instanceof UsageError) {
+      const [command = ''] = words
+      const help = Object.hasOwn(commands, command) ? `${command} --help` : '--help'
+      process.stderr.write(`sidegate: ${error.message}\nTry: sidegate ${help}\n`)
+      process.exitCode = error.exitCode
+    } else {
+      process.stderr.write(`sidegate: ${error instanceof Error ? error.message : 'failed'}\n`)
+      process.exitCode = 1
+    }
   }
 }
+
+// Not awaited here: the bundle is CommonJS.
+void main(process.argv.slice(2))

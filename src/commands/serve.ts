@@ -7,6 +7,7 @@ import { Service, type ServiceAddresses } from '../service.ts'
 import { loadTracing } from '../telemetry/load-tracing.ts'
 import type { Log } from '../telemetry/log.ts'
 import { createLogger } from '../telemetry/logger.ts'
+import { prettyLines } from '../telemetry/pretty-lines.ts'
 import { loadClientModule } from './client-module.ts'
 import { configFile, configHelp, configOption, readArguments } from './usage.ts'
 
@@ -48,7 +49,7 @@ export async function startGateway(
   }
   const source = new ConfigSource(configFile, { log: lateLog })
   const config = source.current
-  logger = createLogger(json ? { ...config.log, format: 'json' } : config.log)
+  logger = createLogger(config.log, isPretty(config, json) ? await prettyLines() : undefined)
   for (const { path, message } of source.warnings) logger.warn({ key: path.join('.') }, message)
 
   const service = new Service({
@@ -97,6 +98,11 @@ export async function serve(args: readonly string[]): Promise<number> {
   return 0
 }
 
+/** Readable lines on a terminal, JSON elsewhere, unless the configuration or the command says which. */
+function isPretty({ log }: Config, json: boolean): boolean {
+  return !json && (log.format ?? (process.stdout.isTTY ? 'pretty' : 'json')) === 'pretty'
+}
+
 function nextSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     process.once('SIGTERM', resolve)
@@ -120,8 +126,7 @@ function announce({ config, addresses }: RunningGateway, json: boolean): void {
     postLogoutRedirectUri: `${base}/logout/callback`,
     backchannelLogoutUri: `${base}/backchannel-logout`,
   }
-  const isPretty = !json && (config.log.format ?? (process.stdout.isTTY ? 'pretty' : 'json')) === 'pretty'
-  const line = isPretty
+  const line = isPretty(config, json)
     ? [
         `sidegate serves ${facts.publicUrl} on ${facts.listen} (management on ${facts.management})`,
         `routes ${facts.routes.join(', ')}`,

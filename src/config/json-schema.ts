@@ -1,7 +1,6 @@
 /** The configuration's JSON Schema, and what it says about a place in the file. */
-import { z } from 'zod'
 import type { ConfigPath } from './problem.ts'
-import { ConfigShape } from './shape.ts'
+import { shapeSchema } from './shape-schema.ts'
 
 /** The part of JSON Schema (draft-07) that zod writes for our shape. */
 export interface JsonSchema {
@@ -24,10 +23,7 @@ let cached: JsonSchema | undefined
 /** What editors read: the YAML side of every key (draft-07, as the YAML language server wants it). */
 export function configJsonSchema(): JsonSchema {
   // zod's return type is its own; the interface above names the parts that it writes.
-  cached ??= {
-    ...(z.toJSONSchema(ConfigShape, { io: 'input', target: 'draft-07' }) as JsonSchema),
-    title: 'Sidegate configuration',
-  } as JsonSchema
+  cached ??= { ...(shapeSchema() as JsonSchema), title: 'Sidegate configuration' } as JsonSchema
   return cached
 }
 

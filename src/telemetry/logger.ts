@@ -1,6 +1,5 @@
-/** The logger: JSON lines on stdout, readable ones on a terminal. */
+/** The logger: JSON lines on stdout; `pretty-lines.ts` makes them readable. */
 import { fstatSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { pino } from 'pino'
 import type { DestinationStream, Logger, LoggerOptions } from 'pino'
 import { BffError } from '../errors.ts'
@@ -8,8 +7,6 @@ import { cleanFields, cleanText } from './redaction.ts'
 
 export interface LogSettings {
   readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
-  /** Left out: readable on a terminal, JSON elsewhere. */
-  readonly format?: 'json' | 'pretty' | undefined
 }
 
 /** A write for each line would cost a tenth of a proxied request: lines wait for company, for so long at most. */
@@ -23,7 +20,6 @@ const FRAMES = 12
 
 /** A pino logger that fits `Log` and Fastify's `loggerInstance`. Without `stream` it writes to stdout. */
 export function createLogger(settings: LogSettings, stream?: DestinationStream): Logger {
-  const pretty = (settings.format ?? (stream === undefined && process.stdout.isTTY ? 'pretty' : 'json')) === 'pretty'
   const options: LoggerOptions = {
     level: settings.level,
     // One process to a container: its name and number tell nothing. Times in UTC (ASVS 16.2.2).
@@ -33,7 +29,7 @@ export function createLogger(settings: LogSettings, stream?: DestinationStream):
     formatters: { level: (label) => ({ level: label }), log: cleanLine, bindings: cleanFields },
     serializers: { err: describeError, error: describeError, req: describeRequest, res: describeResponse },
   }
-  return pino(options, pretty ? prettyStream(stream) : (stream ?? standardOutput()))
+  return pino(options, stream ?? standardOutput())
 }
 
 /** A file takes what is written at once; whoever reads a pipe may be slow, and the event loop must not wait for that. */
@@ -107,17 +103,4 @@ function describeRequest(request: unknown): object {
 function describeResponse(response: unknown): object {
   if (typeof response !== 'object' || response === null || !('statusCode' in response)) return {}
   return { statusCode: response.statusCode }
-}
-
-function prettyStream(destination: DestinationStream | undefined): DestinationStream {
-  // Loaded where it is used: a gateway that logs JSON does not pay for it. Typed by the package itself.
-  const { build } = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty')
-  // pino-pretty asks for a whole Writable in its types and calls `write` only.
-  const target = destination as NodeJS.WritableStream | undefined
-  return build({
-    colorize: destination === undefined && process.stdout.isTTY && process.stdout.hasColors(),
-    sync: true,
-    translateTime: 'SYS:HH:MM:ss.l',
-    ...(target ? { destination: target } : { destination: 1 }),
-  })
 }

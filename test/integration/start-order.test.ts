@@ -60,7 +60,7 @@ async function startWithout(late: readonly Part[]) {
       shutdown: { delay: '0s', grace: '1s' },
       routes: [{ path: '/api', upstream: `http://127.0.0.1:${ports.api}` }],
     }),
-    log: createLogger({ level: 'info', format: 'json' }, new LogRecorder()),
+    log: createLogger({ level: 'info' }, new LogRecorder()),
     clientModule: await loadClientModule(),
   })
   const { management } = await service.listen()

@@ -132,7 +132,7 @@ export class CorpusWorld implements AsyncDisposable {
           { path: '/ws', upstream: sockets.url, rewrite: '/w' },
         ],
       }),
-      log: createLogger({ level: 'trace', format: 'json' }, this.log),
+      log: createLogger({ level: 'trace' }, this.log),
       clientModule: 'export {}',
     })
   }

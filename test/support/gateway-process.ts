@@ -10,6 +10,13 @@ type Line = Record<string, unknown>
 
 const root = new URL('../..', import.meta.url).pathname
 
+interface StartOptions {
+  /** How many files and sockets it may have open. */
+  readonly descriptors?: number
+  /** Left out: from source. */
+  readonly command: readonly string[]
+}
+
 export class GatewayProcess {
   /** What it has logged so far. */
   readonly lines: Line[] = []
@@ -18,9 +25,8 @@ export class GatewayProcess {
   readonly #exited: Promise<number | null>
   readonly #waiting = new Set<() => void>()
 
-  private constructor(directory: string, mostDescriptors: number | undefined) {
+  private constructor(directory: string, { descriptors: mostDescriptors, command }: StartOptions) {
     this.#directory = directory
-    const command = [process.execPath, join(root, 'src/main.ts')]
     // The shell gives its place to the gateway, which then has its limits and its pid.
     const limited = ['sh', '-c', 'ulimit -n "$0" && exec "$@"', String(mostDescriptors), ...command]
     const [program = '', ...args] = mostDescriptors === undefined ? command : limited
@@ -44,16 +50,17 @@ export class GatewayProcess {
 
   /**
    * Starts it in a directory with these files, `sidegate.yaml` among them, for one test; resolves once it listens.
-   *
-   * @param limits how many files and sockets it may have open
    */
   static async start(
     files: Readonly<Record<string, string>>,
-    limits: { readonly descriptors?: number } = {},
+    options: Partial<StartOptions> = {},
   ): Promise<GatewayProcess> {
     const directory = await mkdtemp(join(tmpdir(), 'sidegate-process-'))
     await writeAll(directory, files)
-    const gateway = new GatewayProcess(directory, limits.descriptors)
+    const gateway = new GatewayProcess(directory, {
+      command: [process.execPath, join(root, 'src/main.ts')],
+      ...options,
+    })
     // Also when the test runs out of time.
     onTestFinished(() => gateway.#end())
     await gateway.until(({ msg }) => msg === 'listening')

@@ -182,7 +182,7 @@ async function addInstance(world: World, index: number, tracing?: Tracing): Prom
   const { config, log, clock } = world
   const service = new Service({
     config: index === 0 ? config : { ...config, listen: { ...config.listen, port: 0 } },
-    log: createLogger({ level: config.log.level, format: 'json' }, log),
+    log: createLogger({ level: config.log.level }, log),
     clientModule: await loadClientModule(),
     tracing,
     now: () => clock.now(),

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { BffError } from '../../src/errors.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
+import { prettyLines } from '../../src/telemetry/pretty-lines.ts'
 import { cleanText } from '../../src/telemetry/redaction.ts'
 
 function capture(settings: Partial<Parameters<typeof createLogger>[0]> = {}) {
@@ -13,9 +14,10 @@ function capture(settings: Partial<Parameters<typeof createLogger>[0]> = {}) {
       done()
     },
   })
-  const log = createLogger({ level: 'trace', format: 'json', ...settings }, stream)
+  const log = createLogger({ level: 'trace', ...settings }, stream)
   return {
     log,
+    stream,
     text: () => written.join(''),
     line: () => JSON.parse(written.at(-1) ?? '{}') as Record<string, unknown>,
   }
@@ -147,8 +149,9 @@ test('no text keeps a control character or grows', () => {
   )
 })
 
-test('the pretty format is readable lines and passes through the same nets', () => {
-  const { log, text } = capture({ format: 'pretty' })
+test('the pretty format is readable lines and passes through the same nets', async () => {
+  const { stream, text } = capture()
+  const log = createLogger({ level: 'trace' }, await prettyLines(stream))
 
   log.info({ accessToken: 'opaque-token-value', route: '/api' }, 'request completed')
 

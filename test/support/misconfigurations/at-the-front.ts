@@ -28,7 +28,7 @@ async function gateway(config: Tree): Promise<number> {
   const loaded = parseConfig(stringify(merged(own, { log: { level: 'silent' } })), 'sidegate.yaml', { env: {} })
   const service = new Service({
     config: merged(loaded.config, { shutdown: { delay: 0, grace: 0 } }) as typeof loaded.config,
-    log: createLogger({ ...loaded.config.log, format: 'json' }),
+    log: createLogger(loaded.config.log),
     clientModule: await loadClientModule(),
   })
   onTestFinished(() => service.stop())

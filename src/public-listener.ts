@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream'
 import { createSecureContext, Server as TlsServer } from 'node:tls'
 import type { Config } from './config/schema.ts'
 import { listeningAddress } from './http/listening-address.ts'
-import { watchRequestLines } from './http/request-line.ts'
+import { lineHasEnded, watchRequestLines } from './http/request-line.ts'
 import { clearStaleSocket } from './http/unix-socket.ts'
 import { takesUpgrade } from './proxy/websocket.ts'
 import type { Log } from './telemetry/log.ts'
@@ -51,13 +51,16 @@ export class PublicListener {
       this.#connections.add(socket)
       socket.once('close', () => this.#connections.delete(socket))
     })
-    for (const event of ['request', 'checkContinue'] as const) {
-      this.#server.on(event, (raw: IncomingMessage, response: ServerResponse) => {
-        this.#current?.takeRequest(event, raw, response)
-      })
-    }
+    this.#server.on('request', (raw: IncomingMessage, response: ServerResponse) => {
+      this.#current?.takeRequest('request', raw, response)
+    })
+    this.#server.on('checkContinue', (raw: IncomingMessage, response: ServerResponse) => {
+      lineHasEnded(raw)
+      this.#current?.takeRequest('checkContinue', raw, response)
+    })
     // Node would answer 417 by itself; the judge refuses it as what it is, and it is logged and counted.
     this.#server.on('checkExpectation', (raw: IncomingMessage, response: ServerResponse) => {
+      lineHasEnded(raw)
       this.#current?.takeRequest('request', raw, response)
     })
     this.#server.on('upgrade', (raw: IncomingMessage, socket: Duplex, head: Buffer) => {

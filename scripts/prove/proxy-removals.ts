@@ -208,6 +208,14 @@ export const proxyRemovals: readonly GuardRemoval[] = [
     tests: ['test/unit/request-line.test.ts'],
   },
   {
+    id: 'PX-10',
+    without: 'takes the end of a body for a request line',
+    file: 'src/http/request-line.ts',
+    text: '|| this.#request?.complete === false',
+    replacement: '',
+    tests: ['test/unit/request-line.test.ts'],
+  },
+  {
     id: 'PX-11',
     without: 'sends again what may have arrived',
     file: 'src/proxy/exchange.ts',

@@ -23,6 +23,7 @@ const LONGEST_LINE = 65_536
 
 /** Connections on which a malformed line was seen; they get no further than to an answer of 400. */
 const malformed = new WeakSet<object>()
+const lines = new WeakMap<object, RequestLine>()
 
 /** Whether the request came by a connection with a malformed request line. */
 export function hasMalformedLine(raw: { readonly socket?: object }): boolean {
@@ -31,7 +32,6 @@ export function hasMalformedLine(raw: { readonly socket?: object }): boolean {
 
 /** Watches all connections of a server from now on. */
 export function watchRequestLines(server: Server): void {
-  const lines = new WeakMap<object, RequestLine>()
   // Over TLS the bytes are in clear from this event on; `connection` would show the encrypted ones.
   server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
     const line = new RequestLine(socket)
@@ -39,13 +39,16 @@ export function watchRequestLines(server: Server): void {
     // Before the parser's own listener: the judge must know when the request arrives there.
     socket.prependListener('data', line.read)
   })
-  server.on('request', (raw: IncomingMessage) => {
-    lines.get(raw.socket)?.belongsTo(raw)
-  })
+  server.on('request', lineHasEnded)
   server.on('upgrade', (_raw: IncomingMessage, socket: Socket) => {
     const line = lines.get(socket)
     if (line) socket.off('data', line.read)
   })
+}
+
+/** For each request that comes by another event than `request`. */
+export function lineHasEnded(raw: IncomingMessage): void {
+  lines.get(raw.socket)?.belongsTo(raw)
 }
 
 /** Where one connection is in its current request line. */

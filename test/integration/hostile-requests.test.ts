@@ -445,3 +445,15 @@ describe('an upgrade', () => {
     for (const name of ['expect', 'http2-settings']) expect(valuesOf(sent[0]!, name)).toEqual([])
   })
 })
+
+test('a doubled space is seen behind a request that waited for 100 Continue, too (PX-10)', async () => {
+  using client = await RawClient.connect(port)
+  client.send(`POST /top/a HTTP/1.1\r\nHost: ${host}\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n`)
+  await client.until(() => client.received.includes('100 Continue'))
+  client.send('body')
+  // The interim answer, and the answer.
+  await client.read(2)
+  client.send(`GET  /top/b HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
+
+  expect((await client.read(3)).map(statusOf)).toEqual([100, 200, 400])
+})

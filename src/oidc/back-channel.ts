@@ -78,8 +78,7 @@ export class BackChannel {
     })
     if (tracing && span) Object.assign(headers, tracing.contextOf(span))
 
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? timeoutMs)
-    const reception = new Reception(exchange, options.signal ? AbortSignal.any([timeout, options.signal]) : timeout)
+    const reception = new Reception(exchange, { timeoutMs, ...options })
     const startedAt = performance.now()
     try {
       this.#agent.dispatch(
@@ -112,19 +111,22 @@ export class BackChannel {
   }
 }
 
-/** Takes one answer off the wire, up to the limit and until the signal says stop. */
+/** Takes one answer off the wire, up to the limit and until time is up or the signal says stop. */
 class Reception implements Dispatcher.DispatchHandler {
   readonly answer: Promise<Answer>
   readonly #exchange: Exchange
-  readonly #signal: AbortSignal
+  readonly #signal: AbortSignal | undefined
+  // Not `AbortSignal.timeout`: that one cannot be called off, and makes its error when everybody has gone.
+  readonly #timer: NodeJS.Timeout
   readonly #settle: Pick<PromiseWithResolvers<Answer>, 'resolve' | 'reject'>
   readonly #chunks: Buffer[] = []
   #received = 0
   #status = 0
   #headers = new Headers()
   #controller: Dispatcher.DispatchController | undefined
+  #stoppedBy: Error | undefined
 
-  constructor(exchange: Exchange, signal: AbortSignal) {
+  constructor(exchange: Exchange, { timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal | undefined }) {
     const { promise, ...settle } = Promise.withResolvers<Answer>()
     // Whoever awaits it hears of it; until then an early end is not an unhandled one.
     promise.catch(() => {})
@@ -132,14 +134,16 @@ class Reception implements Dispatcher.DispatchHandler {
     this.#settle = settle
     this.#exchange = exchange
     this.#signal = signal
-    signal.addEventListener('abort', this.#stop, { once: true })
-    if (signal.aborted) this.#stop()
+    this.#timer = setTimeout(() => this.#stop(new DOMException('the time is up', 'TimeoutError')), timeoutMs)
+    this.#timer.unref()
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
+    if (signal?.aborted) this.#onAbort()
   }
 
   /** Called when a connection is there and the first byte is about to leave. */
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#signal.aborted) {
-      controller.abort(reasonOf(this.#signal))
+    if (this.#stoppedBy) {
+      controller.abort(this.#stoppedBy)
       return
     }
     this.#controller = controller
@@ -168,18 +172,20 @@ class Reception implements Dispatcher.DispatchHandler {
   }
 
   end(): void {
-    this.#signal.removeEventListener('abort', this.#stop)
+    clearTimeout(this.#timer)
+    this.#signal?.removeEventListener('abort', this.#onAbort)
   }
 
-  readonly #stop = (): void => {
-    const reason = reasonOf(this.#signal)
+  readonly #onAbort = (): void => {
+    const reason: unknown = this.#signal?.reason
+    this.#stop(reason instanceof Error ? reason : new Error('aborted'))
+  }
+
+  #stop(reason: Error): void {
+    this.#stoppedBy = reason
     this.#controller?.abort(reason)
     this.#settle.reject(reason)
   }
-}
-
-function reasonOf(signal: AbortSignal): Error {
-  return signal.reason instanceof Error ? signal.reason : new Error('aborted')
 }
 
 function behind(base: URL, url: URL): URL {

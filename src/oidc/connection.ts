@@ -54,6 +54,7 @@ export class Connection {
   /** The credential that worked last. */
   #position = 0
   #issuerKeys: IssuerKeys | undefined
+  #forUrls: { made: client.Configuration; metadata: CheckedMetadata; skewSeconds: number } | undefined
 
   constructor(options: ConnectionOptions) {
     const { config, log, metrics, tracing, now } = options
@@ -144,19 +145,25 @@ export class Connection {
     return second
   }
 
-  /** For what the library builds without calling anybody. */
-  configuration(
-    metadata: CheckedMetadata,
-    exchange?: Exchange,
-    method = this.#methods[this.#position],
-  ): client.Configuration {
+  /** For what the library builds without calling anybody. It copies all of the metadata: one serves until they change. */
+  configuration(metadata: CheckedMetadata): client.Configuration {
+    const skewSeconds = this.#skewSeconds()
+    let kept = this.#forUrls
+    if (kept?.metadata !== metadata || kept.skewSeconds !== skewSeconds) {
+      kept = { made: this.#configurationWith(metadata, this.#methods[this.#position]), metadata, skewSeconds }
+      this.#forUrls = kept
+    }
+    return kept.made
+  }
+
+  #configurationWith(metadata: CheckedMetadata, method: client.ClientAuth | undefined): client.Configuration {
     const { clientId, idTokenSignedResponseAlg, clockTolerance, tls } = this.#config
     const configuration = new client.Configuration(
       // A signed userinfo answer is pinned to the one algorithm too; without this the library refuses any, or takes all.
       { ...metadata, userinfo_signing_alg_values_supported: [idTokenSignedResponseAlg] },
       clientId,
       {
-        [client.clockSkew]: Math.round((this.now() - Date.now()) / 1_000),
+        [client.clockSkew]: this.#skewSeconds(),
         [client.clockTolerance]: clockTolerance / 1_000,
         id_token_signed_response_alg: idTokenSignedResponseAlg,
         authorization_signed_response_alg: idTokenSignedResponseAlg,
@@ -165,12 +172,15 @@ export class Connection {
       },
       method,
     )
-    if (exchange) configuration[client.customFetch] = exchange.fetch
     // The exchange has the deadline: it also covers the body and stops at our own signal.
     configuration.timeout = 0
     // An http issuer is a loopback address ; the metadata check holds https issuers to https.
     if (this.#issuer.protocol === 'http:') client.allowInsecureRequests(configuration)
     return configuration
+  }
+
+  #skewSeconds(): number {
+    return Math.round((this.now() - Date.now()) / 1_000)
   }
 
   /** RFC 7009; never throws. A server without the endpoint has nothing to be told. */
@@ -212,7 +222,8 @@ export class Connection {
     const exchange = this.backChannel.exchange(endpoint, options)
     const method = this.#methods[position]
     if (!method) throw new BffError('internal', 'there is no such client secret')
-    const configuration = this.configuration(metadata, exchange, this.#withExactRedirectUri(method))
+    const configuration = this.#configurationWith(metadata, this.#withExactRedirectUri(method))
+    configuration[client.customFetch] = exchange.fetch
     const handle = dpopKey && (await dpopHandle(configuration, dpopKey, this.#nonces))
     try {
       return { exchange, value: await run({ configuration, dpop: handle ? { DPoP: handle } : {} }) }

@@ -83,8 +83,9 @@ export class Exchange {
       throw this.failure
     }
     const { prepare } = this.#options
-    const shown = this.json && prepare ? JSON.stringify(prepare(this.json)) : this.body
-    return new Response(BODYLESS.has(this.status) ? null : shown, { status: this.status, headers: this.headers })
+    const { status, headers } = this
+    if (this.json && prepare) return new JsonResponse(prepare(this.json), { status, headers })
+    return new Response(BODYLESS.has(status) ? null : this.body, { status, headers })
   }
 
   /** The `error` of an OAuth error answer (RFC 6749 §5.2), safe to log. */
@@ -109,6 +110,21 @@ export class Exchange {
       return this.failure ? `${where} gave no answer (${reasonOf(this.failure)})` : `${where} was not called`
     }
     return `${where} answered ${this.status}${this.oauthError ? ` ${this.oauthError}` : ''}`
+  }
+}
+
+/** An answer whose JSON is at hand: no stream has to be made of it, read and parsed again. */
+class JsonResponse extends Response {
+  override readonly json: () => Promise<unknown>
+  override readonly text: () => Promise<string>
+  /** The library asks a copy of a refusal for its error. */
+  override readonly clone: () => Response
+
+  constructor(value: Record<string, unknown>, init: ResponseInit) {
+    super(null, init)
+    this.json = () => Promise.resolve(value)
+    this.text = () => Promise.resolve(JSON.stringify(value))
+    this.clone = () => new JsonResponse(value, init)
   }
 }
 

@@ -9,6 +9,8 @@ const TRIAL_MS = 250
 export class RedisGuard {
   readonly #timeoutMs: number
   readonly #metrics: Pick<Metrics, 'storeDuration' | 'storeErrors'> | undefined
+  /** Of each operation: finding it by its labels costs more than counting. */
+  readonly #durations = new Map<string, { observe(seconds: number): void }>()
   #isSilent = false
   #nextTrialAt = 0
 
@@ -37,23 +39,38 @@ export class RedisGuard {
       if (replyCode(error) !== undefined) this.#isSilent = false
       throw this.#unavailable(error)
     } finally {
-      if (operation !== 'tick')
-        this.#metrics?.storeDuration.observe({ operation }, (performance.now() - started) / 1_000)
+      if (operation !== 'tick') this.#durationOf(operation)?.observe((performance.now() - started) / 1_000)
     }
   }
 
-  /** ioredis bounds a command from when it is sent; one that waits behind others in a pipeline is bounded only here. */
-  async bounded<T>(command: () => Promise<T>): Promise<T> {
-    const { promise: late, reject } = Promise.withResolvers<never>()
-    const timer = setTimeout(() => {
-      this.#isSilent = true
-      reject(new Error('Redis did not answer in time'))
-    }, this.#timeoutMs)
-    try {
-      return await Promise.race([command(), late])
-    } finally {
-      clearTimeout(timer)
+  #durationOf(operation: string): { observe(seconds: number): void } | undefined {
+    let duration = this.#durations.get(operation)
+    if (duration === undefined && this.#metrics) {
+      duration = this.#metrics.storeDuration.labels(operation)
+      this.#durations.set(operation, duration)
     }
+    return duration
+  }
+
+  /** ioredis bounds a command from when it is sent; one that waits behind others in a pipeline is bounded only here. */
+  bounded<T>(command: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const answered = command()
+      const timer = setTimeout(() => {
+        this.#isSilent = true
+        reject(new Error('Redis did not answer in time'))
+      }, this.#timeoutMs)
+      answered.then(
+        (answer) => {
+          clearTimeout(timer)
+          resolve(answer)
+        },
+        (error: Error) => {
+          clearTimeout(timer)
+          reject(error)
+        },
+      )
+    })
   }
 
   #unavailable(error: unknown): BffError {

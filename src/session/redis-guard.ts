@@ -5,6 +5,9 @@ import { withoutCommand } from './redis-client.ts'
 
 /** While the server does not answer, one command in so many ms finds out whether it does again; the others fail at once. */
 const TRIAL_MS = 250
+/** What a node of a cluster says of a slot that moves. */
+const REDIRECTIONS = new Set(['MOVED', 'ASK', 'TRYAGAIN'])
+const MOST_REDIRECTIONS = 3
 
 export class RedisGuard {
   readonly #timeoutMs: number
@@ -24,7 +27,7 @@ export class RedisGuard {
    *
    * @throws BffError `store_unavailable` with the cause, for whatever went wrong
    */
-  async run<T>(operation: string, command: () => Promise<T>): Promise<T> {
+  async run<T>(operation: string, command: () => Promise<T>, redirections = 0): Promise<T> {
     const started = performance.now()
     if (this.#isSilent) {
       // Fail fast: commands that wait for a server which is stopped would only pile up.
@@ -36,7 +39,11 @@ export class RedisGuard {
       this.#isSilent = false
       return answer
     } catch (error) {
-      if (replyCode(error) !== undefined) this.#isSilent = false
+      const code = replyCode(error)
+      if (code !== undefined) this.#isSilent = false
+      // Not carried out, but to be had elsewhere. ioredis goes there itself, unless others of a pipeline were answered.
+      if (REDIRECTIONS.has(code ?? '') && redirections < MOST_REDIRECTIONS)
+        return await this.run(operation, command, redirections + 1)
       throw this.#unavailable(error)
     } finally {
       if (operation !== 'tick') this.#durationOf(operation)?.observe((performance.now() - started) / 1_000)

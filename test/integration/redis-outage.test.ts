@@ -80,7 +80,8 @@ test('Redis is killed: 503 within the time-out and at once after that; it comes 
 test('Redis is frozen: every request has its answer in time, nothing piles up, and it heals (R32)', async () => {
   const redis = await redisServer()
   const { manager, login } = await gateway(redis.url, { settings: noCache }, 1_000)
-  const made = await Promise.all(Array.from({ length: 400 }, login))
+  const made: Awaited<ReturnType<typeof login>>[] = []
+  while (made.length < 400) made.push(...(await Promise.all(Array.from({ length: 20 }, login))))
   redis.freeze()
   const times: number[] = []
   const ask = async (cookieValue: string) => {

@@ -119,6 +119,10 @@ export class MemoryStore implements SessionStore {
     return [...(this.#indexes.get(key) ?? [])].filter(([, end]) => end > now).map(([member]) => member)
   }
 
+  async isIndexed(key: string, member: string): Promise<boolean> {
+    return (this.#indexes.get(key)?.get(member) ?? 0) > this.#now()
+  }
+
   async lastSeen(refs: readonly string[]): Promise<(number | undefined)[]> {
     return refs.map((ref) => this.#sessions.get(ref)?.lastSeenAt)
   }

@@ -176,6 +176,11 @@ export class RedisStore implements SessionStore, UseCounter {
     return this.#guard.run('index', () => this.#client.zrangebyscore(this.#prefix + key, `(${this.#now()}`, '+inf'))
   }
 
+  async isIndexed(key: string, member: string): Promise<boolean> {
+    const end = await this.#guard.run('index', () => this.#client.zscore(this.#prefix + key, member))
+    return Number(end ?? 0) > this.#now()
+  }
+
   lastSeen(refs: readonly string[]): Promise<(number | undefined)[]> {
     return Promise.all(
       refs.map(async (ref) => {

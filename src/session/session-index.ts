@@ -20,7 +20,7 @@ export interface IndexedSession {
 type Summary = Omit<SessionSummary, 'ref'>
 
 export interface SessionIndexOptions {
-  readonly store: Pick<SessionStore, 'addToIndex' | 'removeFromIndex' | 'readIndex' | 'lastSeen'>
+  readonly store: Pick<SessionStore, 'addToIndex' | 'removeFromIndex' | 'readIndex' | 'isIndexed' | 'lastSeen'>
   readonly keyRing: Pick<KeyRing, 'keyedHash' | 'keyedHashes' | 'seal' | 'open'>
   readonly now: () => number
 }
@@ -53,8 +53,8 @@ export class SessionIndex {
 
   /** Whether all of a session's entries are there: one that was taken out meanwhile means an end. */
   async has({ keys, member }: IndexEntries): Promise<boolean> {
-    const members = await Promise.all(keys.map((key) => this.#options.store.readIndex(key)))
-    return members.every((each) => each.includes(member))
+    const found = await Promise.all(keys.map((key) => this.#options.store.isIndexed(key, member)))
+    return found.every(Boolean)
   }
 
   async remove({ keys, member }: IndexEntries): Promise<void> {

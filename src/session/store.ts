@@ -92,6 +92,8 @@ export interface SessionStore {
   removeFromIndex(key: string, members: readonly string[]): Promise<void>
   /** The members that have not expired. */
   readIndex(key: string): Promise<string[]>
+  /** Whether `readIndex` would have this member; what it costs does not grow with the others. */
+  isIndexed(key: string, member: string): Promise<boolean>
   /** Last use of each of these sessions, `undefined` where there is none. */
   lastSeen(refs: readonly string[]): Promise<(number | undefined)[]>
   /** Every ref there is, in batches, for the operator's "end them all". */

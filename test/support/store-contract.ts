@@ -262,11 +262,15 @@ export function describeStoreContract(name: string, open: () => Promise<StoreUnd
       await world.pass(60)
 
       expect(await store.readIndex(key)).toEqual(['long'])
+      expect(await other.isIndexed(key, 'long')).toBe(true)
+      expect(await other.isIndexed(key, 'short')).toBe(false)
       await store.addToIndex(key, 'another', inMs(60_000))
       await store.removeFromIndex(key, ['long', 'unknown'])
       expect(await other.readIndex(key)).toEqual(['another'])
+      expect(await store.isIndexed(key, 'long')).toBe(false)
       await store.removeFromIndex(key, [])
       expect(await store.readIndex(`u:{${newRef()}}`)).toEqual([])
+      expect(await store.isIndexed(`u:{${newRef()}}`, 'long')).toBe(false)
     })
 
     test('last use is read for many sessions at once, undefined for those that are gone', async () => {

@@ -30,6 +30,10 @@ export function hasMalformedLine(raw: { readonly socket?: object }): boolean {
   return raw.socket !== undefined && malformed.has(raw.socket)
 }
 
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
+}
+
 /** Watches all connections of a server from now on. */
 export function watchRequestLines(server: Server): void {
   // Over TLS the bytes are in clear from this event on; `connection` would show the encrypted ones.
@@ -58,6 +62,7 @@ class RequestLine {
   #text = ''
   /** The line has come and has been looked at; the rest of the head is on its way. */
   #hasEnded = false
+  /** The one whose body may be on its way; one without is over with its head, and an idle connection holds none. */
   #request: IncomingMessage | undefined
 
   constructor(socket: object) {
@@ -65,7 +70,7 @@ class RequestLine {
   }
 
   belongsTo(request: IncomingMessage): void {
-    this.#request = request
+    this.#request = hasBody(request) ? request : undefined
     this.#text = ''
     this.#hasEnded = false
   }
@@ -73,6 +78,7 @@ class RequestLine {
   readonly read = (chunk: Buffer): void => {
     // The rest of a head, or of the body of the request that is there.
     if (this.#hasEnded || this.#request?.complete === false) return
+    this.#request = undefined
     let start = 0
     // Empty lines in front of a request line are allowed (RFC 9112 §2.2).
     while (this.#text === '' && (chunk[start] === LINE_FEED || chunk[start] === CARRIAGE_RETURN)) start += 1

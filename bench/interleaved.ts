@@ -42,13 +42,16 @@ export interface Plan {
   readonly connections: number
 }
 
+/** V8 goes on compiling for tens of thousands of requests; a gateway that serves for days is not measured by its first. */
+const WARM_UP_SECONDS = 8
+
 /** Warms every system up, then measures them round by round, in turned order every second round. */
 export async function interleave(
   systems: readonly System[],
   plan: Plan,
   progress: (text: string) => void,
 ): Promise<Measured[]> {
-  for (const system of systems) await slice(system, { ...plan, seconds: Math.max(2, plan.seconds) })
+  for (const system of systems) await slice(system, { ...plan, seconds: Math.max(WARM_UP_SECONDS, plan.seconds) })
 
   const rounds = new Map<string, Round[]>(systems.map(({ name }) => [name, []]))
   for (let round = 0; round < plan.rounds; round += 1) {

@@ -252,9 +252,9 @@ export const tokenRemovals: readonly GuardRemoval[] = [
   {
     id: 'ID-04',
     without: 'takes any algorithm for which the issuer has a key',
-    file: 'src/oidc/jws.ts',
-    text: 'const scheme = SCHEMES.get(algorithm)\n  if (!scheme || header.alg !== algorithm)',
-    replacement: 'const scheme = SCHEMES.get(String(header.alg))\n  if (!scheme)',
+    file: 'src/oidc/issuer-keys.ts',
+    text: 'compactVerify(jwt, resolve, { algorithms: [algorithm] })',
+    replacement: "compactVerify(jwt, resolve, { algorithms: [algorithm, 'ES256', 'PS256', 'EdDSA'] })",
     tests: [CALLBACK],
   },
   {
@@ -356,8 +356,8 @@ export const tokenRemovals: readonly GuardRemoval[] = [
   {
     id: 'ID-12',
     without: 'overlooks critical extensions',
-    file: 'src/oidc/jws.ts',
-    text: 'if (header.crit !== undefined) throw new errors.JOSENotSupported(\'"crit" is not supported\')',
+    file: 'src/oidc/issuer-keys.ts',
+    text: 'if (protectedHeader.crit !== undefined) throw new errors.JOSENotSupported(\'"crit" is not supported\')',
     replacement: '',
     tests: [CALLBACK],
   },
@@ -372,10 +372,10 @@ export const tokenRemovals: readonly GuardRemoval[] = [
   {
     id: 'ID-12',
     without: 'believes the key that a token brings along',
-    file: 'src/oidc/jws.ts',
-    text: 'const key = keyObjectOf(await findKey(header))',
+    file: 'src/oidc/issuer-keys.ts',
+    text: 'compactVerify(jwt, resolve, { algorithms: [algorithm] })',
     replacement:
-      "const own = header.jwk && process.getBuiltinModule('node:crypto').createPublicKey({ key: header.jwk as never, format: 'jwk' })\n  const key = own ?? keyObjectOf(await findKey(header))",
+      'compactVerify(jwt, (header: Parameters<Resolver>[0], token: Parameters<Resolver>[1]) => (header?.jwk ?? resolve(header, token)) as never, { algorithms: [algorithm] })',
     tests: [CALLBACK],
   },
   {

@@ -52,7 +52,7 @@ chmodSync(join(target, 'main.js'), 0o755)
 /** With declarations, for those who import `sidegate/browser`. */
 function buildBrowserClient() {
   const tsc = join(root, 'node_modules/typescript/bin/tsc')
-  const args = [tsc, '-p', 'src/browser', '--outDir', join(target, 'browser')]
+  const args = [tsc, '-p', 'src/browser', '--sourceMap', 'false', '--outDir', join(target, 'browser')]
   const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
   if (status !== 0) process.exit(status ?? 1)
 }

@@ -1,6 +1,6 @@
 /**
  * `npm run image`: builds the Dockerfile with buildah (Debian has it; run as root) where no registry can be reached. The
- * base image is a stand-in, made of this machine's own shell, find, Node 24 and npm. What is built is then started.
+ * base image is a stand-in, made of this machine's own shell, Node 24 and npm. What is built is then started.
  * CI does the steps of the Dockerfile without it (test/e2e/image.test.ts), since it takes a minute and more.
  */
 import { spawnSync } from 'node:child_process'
@@ -68,13 +68,7 @@ function makeBase(name: string): void {
   ]) {
     mkdirSync(join(base, folder), { recursive: true })
   }
-  const programs = [
-    ['/bin/sh'],
-    ['/bin/rm'],
-    ['/usr/bin/find'],
-    ['/usr/bin/env'],
-    [process.execPath, '/usr/local/bin/node'],
-  ]
+  const programs = [['/bin/sh'], ['/bin/rm'], ['/usr/bin/env'], [process.execPath, '/usr/local/bin/node']]
   for (const [from = '', to = from] of programs) {
     put(from, join(base, to))
     for (const library of run('ldd', [from]).match(/\/\S+(?= \(0x)/g) ?? []) put(library, join(base, library))

@@ -69,7 +69,9 @@ export async function perform(
         await cp(join(origins[from] ?? '', source), to, { recursive: true })
       }
     } else if (name === 'RUN' && runs) {
-      const { status, stdout, stderr } = spawnSync('/bin/sh', ['-c', value], { cwd: workdir, encoding: 'utf8' })
+      // The Node of the tests stands for that of the base image.
+      const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env['PATH']}` }
+      const { status, stdout, stderr } = spawnSync('/bin/sh', ['-c', value], { cwd: workdir, env, encoding: 'utf8' })
       if (status !== 0) throw new Error(`RUN ${value}: exit code ${status}\n${stdout}${stderr}`)
     }
   }

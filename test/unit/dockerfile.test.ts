@@ -35,6 +35,10 @@ test('it runs as a numeric user that is not root, and after the last file has be
   expect(names.slice(names.indexOf('USER'))).not.toContain('RUN')
 })
 
+test('what is compiled beforehand is for that user', () => {
+  expect(valuesOf(stages[0]!, 'RUN')).toContain('node scripts/compile-cache.mjs 65532')
+})
+
 test('the process is PID 1 and is told to stop by SIGTERM (R25)', () => {
   expect(valuesOf(runtime, 'ENTRYPOINT').map((value) => JSON.parse(value))).toEqual([['node', '/app/dist/main.js']])
   expect(valuesOf(runtime, 'STOPSIGNAL')).toEqual(['SIGTERM'])

@@ -1,10 +1,10 @@
 /**
  * The routes that lead to upstreams, on @fastify/http-proxy.
  *
- * The plugin registers the routes and maps and checks their paths; what sends a request is `exchange.ts` alone, by
- * the plugin's `handler`. Its other half, @fastify/reply-from, sends cookies and `Authorization` upstream as they
- * came, verifies no certificate, repeats a GET answered by 503 ten times, keeps asking for clients that have left and
- * answers its own error texts.
+ * The plugin registers the routes, and maps and checks every path that can be read in more than one way; what sends a
+ * request is `exchange.ts` alone. Its other half, @fastify/reply-from, sends cookies and `Authorization` upstream as
+ * they came, verifies no certificate, repeats a GET answered by 503 ten times, keeps asking for clients that have left
+ * and answers its own error texts.
  */
 import http from 'node:http'
 import type { IncomingMessage } from 'node:http'

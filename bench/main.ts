@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { build } from './build.ts'
 import { hottest } from './profile.ts'
 import { circumstances, type Report, renderTable } from './report.ts'
 import { connections } from './scenarios/connections.ts'
@@ -52,12 +53,14 @@ if (values.help || unknown.length > 0) {
 const directory = await mkdtemp(join(tmpdir(), 'sidegate-bench-'))
 const profiles = values.profile === undefined ? undefined : resolve(values.profile)
 if (profiles) await mkdir(profiles, { recursive: true })
+let built: string | undefined
 const settings: Settings = {
   rounds: Number(values.rounds),
   seconds: Number(values.seconds),
   connections: Number(values.connections),
   directory,
   nodeOptions: (name) => (profiles ? ['--cpu-prof', `--cpu-prof-dir=${join(profiles, name)}`] : []),
+  builtProgram: () => (built ??= build(directory)),
   progress: (text) => void process.stderr.write(`${text}\n`),
 }
 const reports: Report[] = []

@@ -7,5 +7,7 @@ export interface Settings {
   readonly directory: string
   /** Options for the Node of a measured part: profiling, where it was asked for. */
   readonly nodeOptions: (name: string) => readonly string[]
+  /** Where the built program is, as users run it; built when it is first asked for. Profiles read better from source. */
+  readonly builtProgram: () => string
   readonly progress: (text: string) => void
 }

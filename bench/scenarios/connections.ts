@@ -22,7 +22,13 @@ export async function connections(settings: Settings): Promise<Report> {
   const redis = stack.use(await startRedis())
   const bare = stack.use(await startBareProxy(upstreamPort))
   const gateway = stack.use(
-    await startGateway({ name: 'connections', directory: settings.directory, upstreamPort, redisUrl: redis.url }),
+    await startGateway({
+      name: 'connections',
+      directory: settings.directory,
+      program: settings.builtProgram(),
+      upstreamPort,
+      redisUrl: redis.url,
+    }),
   )
   const [cookie = ''] = gateway.cookies
   const found = new Map<string, number[]>([

@@ -1,6 +1,4 @@
 /** How long a gateway takes to its first answer, as it is built and from source, and the memory that it then holds. */
-import { execFileSync } from 'node:child_process'
-import { join } from 'node:path'
 import { startBareProxy } from '../bare-proxy-part.ts'
 import { freePort } from '../../test/support/free-port.ts'
 import { startGateway } from '../gateway.ts'
@@ -20,7 +18,7 @@ export async function start(settings: Settings): Promise<Report> {
   const upstreamPort = await freePort()
   stack.use(await startUpstream(settings.directory, upstreamPort))
   const redis = stack.use(await startRedis())
-  const program = build(settings.directory)
+  const program = settings.builtProgram()
   const found = new Map<string, Start[]>([
     ['bare @fastify/http-proxy', []],
     ['sidegate, memory store', []],
@@ -62,13 +60,6 @@ export async function start(settings: Settings): Promise<Report> {
     ]),
     data: Object.fromEntries(found),
   }
-}
-
-/** As `npm run build` does it, to where nobody else builds. */
-function build(directory: string): string {
-  const root = new URL('../..', import.meta.url).pathname
-  execFileSync(process.execPath, [join(root, 'scripts/build.mjs'), join(directory, 'built/dist')])
-  return join(directory, 'built/dist/main.js')
 }
 
 function measure({ startedInMs, part }: { startedInMs: number; part: { residentMiB(): number } }): Start {

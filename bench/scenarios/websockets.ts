@@ -26,7 +26,13 @@ export async function websockets(settings: Settings): Promise<Report> {
   await upstream.answering(`http://127.0.0.1:${upstreamPort}/`)
   const config = { routes: [{ path: '/api', upstream: `http://127.0.0.1:${upstreamPort}`, maxInFlight: 10_000 }] }
   const gateway = stack.use(
-    await startGateway({ name: 'websockets', directory: settings.directory, upstreamPort, config }),
+    await startGateway({
+      name: 'websockets',
+      directory: settings.directory,
+      program: settings.builtProgram(),
+      upstreamPort,
+      config,
+    }),
   )
   const [cookie = ''] = gateway.cookies
   const sockets: Socket[] = []

@@ -152,6 +152,22 @@ export const proxyRemovals: readonly GuardRemoval[] = [
     tests: [HEADERS],
   },
   {
+    id: 'PX-02',
+    without: 'asks the plugin for no path that can be read in more than one way',
+    file: 'src/proxy/proxy.ts',
+    text: 'readings.length > 0 || ',
+    replacement: '',
+    tests: ['test/integration/proxy.test.ts'],
+  },
+  {
+    id: 'PX-02',
+    without: 'takes the judge’s path where the router saw another',
+    file: 'src/proxy/proxy.ts',
+    text: ' || request.raw.url !== path + query',
+    replacement: '',
+    tests: ['test/integration/proxy.test.ts'],
+  },
+  {
     id: 'PX-09',
     without: 'believes anybody’s X-Forwarded-For',
     file: 'src/proxy/proxy.ts',

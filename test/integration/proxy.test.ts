@@ -185,9 +185,23 @@ describe('a request through the proxy', () => {
       },
     )
 
+    const otherTarget = await world(
+      undefined,
+      {},
+      {
+        misjudge: (judged, table) => {
+          Object.assign(table.routes[0]!, { target: () => '/v1/elsewhere' })
+          return judged
+        },
+      },
+    )
+
     expect(statusOf(await exchange(otherRoute.port, get('/api/x')))).toBe(400)
     expect(statusOf(await exchange(otherPath.port, get('/api/x')))).toBe(400)
-    expect([...otherRoute.upstream.requests, ...otherPath.upstream.requests]).toEqual([])
+    // The plugin is asked where a path has more than one reading.
+    expect(statusOf(await exchange(otherTarget.port, get('/api/a%3Fb')))).toBe(400)
+    const worlds = [otherRoute, otherPath, otherTarget]
+    expect(worlds.flatMap(({ upstream }) => upstream.requests)).toEqual([])
   })
 
   test('a path with a colon in its route stands for itself', async () => {

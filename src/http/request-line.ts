@@ -30,10 +30,6 @@ export function hasMalformedLine(raw: { readonly socket?: object }): boolean {
   return raw.socket !== undefined && malformed.has(raw.socket)
 }
 
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
-}
-
 /** Watches all connections of a server from now on. */
 export function watchRequestLines(server: Server): void {
   // Over TLS the bytes are in clear from this event on; `connection` would show the encrypted ones.
@@ -50,7 +46,7 @@ export function watchRequestLines(server: Server): void {
   })
 }
 
-/** For each request that comes by another event than `request`. */
+/** Tells the watch that a request has come, where it came by another event than `request`. */
 export function lineHasEnded(raw: IncomingMessage): void {
   lines.get(raw.socket)?.belongsTo(raw)
 }
@@ -70,7 +66,8 @@ class RequestLine {
   }
 
   belongsTo(request: IncomingMessage): void {
-    this.#request = hasBody(request) ? request : undefined
+    const { 'content-length': length, 'transfer-encoding': coding } = request.headers
+    this.#request = length === undefined && coding === undefined ? undefined : request
     this.#text = ''
     this.#hasEnded = false
   }

@@ -47,20 +47,25 @@ export class PublicListener {
     this.#log = log
     this.#server = createServer(listen)
     watchRequestLines(this.#server)
+    const connections = this.#connections
+    // One function for all of them, since many may be idle.
+    function forget(this: Duplex): void {
+      connections.delete(this)
+    }
     this.#server.on('connection', (socket: Duplex) => {
-      this.#connections.add(socket)
-      socket.once('close', () => this.#connections.delete(socket))
+      connections.add(socket)
+      socket.on('close', forget)
     })
     this.#server.on('request', (raw: IncomingMessage, response: ServerResponse) => {
       this.#current?.takeRequest('request', raw, response)
     })
     this.#server.on('checkContinue', (raw: IncomingMessage, response: ServerResponse) => {
-      lineHasEnded(raw)
+      lineHasEnded(raw, response)
       this.#current?.takeRequest('checkContinue', raw, response)
     })
     // Node would answer 417 by itself; the judge refuses it as what it is, and it is logged and counted.
     this.#server.on('checkExpectation', (raw: IncomingMessage, response: ServerResponse) => {
-      lineHasEnded(raw)
+      lineHasEnded(raw, response)
       this.#current?.takeRequest('request', raw, response)
     })
     this.#server.on('upgrade', (raw: IncomingMessage, socket: Duplex, head: Buffer) => {

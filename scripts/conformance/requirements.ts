@@ -476,7 +476,7 @@ const lines: readonly Line[] = [
     'PX-10',
     'MUST',
     'Messages whose end two servers could see differently are refused; bodies are framed anew and flow both ways.',
-    'http/framing.ts#checkFraming http/request-line.ts#RequestLine proxy/request-body.ts#RequestBody',
+    'http/framing.ts#checkFraming http/request-line.ts#readLine proxy/request-body.ts#RequestBody',
   ],
   ['PX-11', 'MUST', 'What may have been received is not sent again.', 'proxy/exchange.ts#mayRetry'],
   ['PX-12', 'MUST', 'Without a session there is 401 and no call of the upstream.', 'http/judge.ts#judge'],

@@ -6,7 +6,7 @@
  * Node shows the line to nobody, so the bytes are looked at on their way into the parser: the first line of each
  * message that begins a packet. What is pipelined behind another request in one packet is not seen.
  */
-import type { IncomingMessage, Server } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
 
@@ -23,7 +23,14 @@ const LONGEST_LINE = 65_536
 
 /** Connections on which a malformed line was seen; they get no further than to an answer of 400. */
 const malformed = new WeakSet<object>()
-const lines = new WeakMap<object, RequestLine>()
+/** The line has come and has been looked at; the rest of the head is on its way. */
+const HEAD = Symbol('head')
+
+/**
+ * Where each connection is: in a request line, of which so much has come; in the rest of a head; or in the body of a
+ * request. An idle one is at the begin of a line, and that is all that is held for it.
+ */
+const places = new WeakMap<object, string | typeof HEAD | IncomingMessage>()
 
 /** Whether the request came by a connection with a malformed request line. */
 export function hasMalformedLine(raw: { readonly socket?: object }): boolean {
@@ -34,55 +41,42 @@ export function hasMalformedLine(raw: { readonly socket?: object }): boolean {
 export function watchRequestLines(server: Server): void {
   // Over TLS the bytes are in clear from this event on; `connection` would show the encrypted ones.
   server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
-    const line = new RequestLine(socket)
-    lines.set(socket, line)
     // Before the parser's own listener: the judge must know when the request arrives there.
-    socket.prependListener('data', line.read)
+    socket.prependListener('data', readLine)
   })
   server.on('request', lineHasEnded)
   server.on('upgrade', (_raw: IncomingMessage, socket: Socket) => {
-    const line = lines.get(socket)
-    if (line) socket.off('data', line.read)
+    socket.off('data', readLine)
   })
 }
 
 /** Tells the watch that a request has come, where it came by another event than `request`. */
-export function lineHasEnded(raw: IncomingMessage): void {
-  lines.get(raw.socket)?.belongsTo(raw)
+export function lineHasEnded(raw: IncomingMessage, response?: ServerResponse): void {
+  const { 'content-length': length, 'transfer-encoding': coding } = raw.headers
+  if (length === undefined && coding === undefined) {
+    places.set(raw.socket, '')
+    return
+  }
+  places.set(raw.socket, raw)
+  response?.once('close', () => {
+    if (raw.complete && places.get(raw.socket) === raw) places.set(raw.socket, '')
+  })
 }
 
-/** Where one connection is in its current request line. */
-class RequestLine {
-  readonly #socket: object
-  /** What has come of the line. */
-  #text = ''
-  /** The line has come and has been looked at; the rest of the head is on its way. */
-  #hasEnded = false
-  /** The one whose body may be on its way; one without is over with its head, and an idle connection holds none. */
-  #request: IncomingMessage | undefined
-
-  constructor(socket: object) {
-    this.#socket = socket
-  }
-
-  belongsTo(request: IncomingMessage): void {
-    const { 'content-length': length, 'transfer-encoding': coding } = request.headers
-    this.#request = length === undefined && coding === undefined ? undefined : request
-    this.#text = ''
-    this.#hasEnded = false
-  }
-
-  readonly read = (chunk: Buffer): void => {
-    // The rest of a head, or of the body of the request that is there.
-    if (this.#hasEnded || this.#request?.complete === false) return
-    this.#request = undefined
-    let start = 0
+/** One function for all connections, of which there may be many: a listener of `data`, so `this` is the connection. */
+function readLine(this: object, chunk: Buffer): void {
+  const place = places.get(this) ?? ''
+  // The rest of a head, or of the body of the request that is there.
+  if (place === HEAD || (typeof place === 'object' && !place.complete)) return
+  const before = typeof place === 'string' ? place : ''
+  let start = 0
+  if (before === '') {
     // Empty lines in front of a request line are allowed (RFC 9112 §2.2).
-    while (this.#text === '' && (chunk[start] === LINE_FEED || chunk[start] === CARRIAGE_RETURN)) start += 1
-    const end = chunk.indexOf(LINE_FEED, start)
-    this.#text += chunk.toString('latin1', start, end === -1 ? chunk.length : end)
-    if (end === -1 && this.#text.length < LONGEST_LINE) return
-    this.#hasEnded = true
-    if (!PROPER.test(this.#text) && MEANT.test(this.#text)) malformed.add(this.#socket)
+    while (chunk[start] === LINE_FEED || chunk[start] === CARRIAGE_RETURN) start += 1
   }
+  const end = chunk.indexOf(LINE_FEED, start)
+  const text = before + chunk.toString('latin1', start, end === -1 ? chunk.length : end)
+  const isWhole = end !== -1 || text.length >= LONGEST_LINE
+  places.set(this, isWhole ? HEAD : text)
+  if (isWhole && !PROPER.test(text) && MEANT.test(text)) malformed.add(this)
 }

@@ -1,6 +1,8 @@
 /** What a request may cost, counted and not timed: work that the hot path must not do comes back unnoticed otherwise. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { Socket } from 'node:net'
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Pool } from 'undici'
@@ -10,6 +12,9 @@ import { type RedisServer, startRedis } from '../support/redis.ts'
 import { startWorld, type World } from '../support/world.ts'
 
 const CONNECTIONS = 8
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void // the function that the flag brings
 
 let redis: RedisServer
 
@@ -130,10 +135,40 @@ test('calls leave no timer and no listener behind', async () => {
   expect(timers()).toBeLessThanOrEqual(timersBefore + 2)
 })
 
+test('an idle connection holds no request, whether that had a body or none', async () => {
+  const { world } = steady
+  const { browser } = await world.signedIn()
+  const cookie = browser.jar.header(new URL(`${world.url}/api/x`), 'strict') ?? ''
+  const { host, origin } = new URL(world.url)
+  const fields = `Host: ${host}\r\nOrigin: ${origin}\r\nSec-Fetch-Site: same-origin\r\nCookie: ${cookie}\r\n`
+  const heads = [`GET /api/x HTTP/1.1\r\n${fields}\r\n`, `POST /api/x HTTP/1.1\r\n${fields}Content-Length: 2\r\n\r\n{}`]
+  const { port } = new URL(world.gateway.address)
+  const requests: WeakRef<IncomingMessage>[] = []
+  const watch = (message: unknown): void => {
+    const { request, socket } = message as { request: IncomingMessage; socket: Socket } // as Node documents this channel
+    if (socket.localPort === Number(port)) requests.push(new WeakRef(request))
+  }
+  subscribe('http.server.request.start', watch)
+  onTestFinished(() => void unsubscribe('http.server.request.start', watch))
+
+  for (let turn = 0; turn < 20; turn += 1) {
+    const socket = connect(Number(port), '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    socket.write(heads[turn % 2] ?? '')
+    const [answer] = (await once(socket, 'data')) as [Buffer] // of a socket without an encoding
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 200/)
+  }
+
+  expect(requests.length).toBe(20)
+  await vi.waitFor(() => {
+    collect()
+    // The engine may still have the last one at hand.
+    expect(requests.filter((request) => request.deref()).length).toBeLessThanOrEqual(2)
+  })
+})
+
 test('two thousand calls leave nothing in memory', async () => {
   const { call } = steady
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void // the function that the flag brings
   const used = (): number => {
     collect()
     return process.memoryUsage().heapUsed

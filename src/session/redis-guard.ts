@@ -12,14 +12,17 @@ const MOST_REDIRECTIONS = 3
 export class RedisGuard {
   readonly #timeoutMs: number
   readonly #metrics: Pick<Metrics, 'storeDuration' | 'storeErrors'> | undefined
+  readonly #gather: () => void
   /** Of each operation: finding it by its labels costs more than counting. */
   readonly #durations = new Map<string, { observe(seconds: number): void }>()
   #isSilent = false
   #nextTrialAt = 0
 
-  constructor(timeoutMs: number, metrics?: Pick<Metrics, 'storeDuration' | 'storeErrors'>) {
+  /** @param gather `gatherWrites` of the client */
+  constructor(timeoutMs: number, metrics?: Pick<Metrics, 'storeDuration' | 'storeErrors'>, gather = () => {}) {
     this.#timeoutMs = timeoutMs
     this.#metrics = metrics
+    this.#gather = gather
   }
 
   /**
@@ -59,8 +62,9 @@ export class RedisGuard {
     return duration
   }
 
-  /** ioredis bounds a command from when it is sent; one that waits behind others in a pipeline is bounded only here. */
+  /** A Cluster's commands are bounded by ioredis too, but only from when they are sent: some wait behind others. */
   bounded<T>(command: () => Promise<T>): Promise<T> {
+    this.#gather()
     return new Promise((resolve, reject) => {
       const answered = command()
       const timer = setTimeout(() => {

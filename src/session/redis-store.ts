@@ -8,7 +8,14 @@ import { Cluster } from 'ioredis'
 import type { RedisConfig } from '../config/schema.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { connectData, connectSubscriber, type RedisClient, useCredentials, withoutCommand } from './redis-client.ts'
+import {
+  connectData,
+  connectSubscriber,
+  gatherWrites,
+  type RedisClient,
+  useCredentials,
+  withoutCommand,
+} from './redis-client.ts'
 import { RedisEvents } from './redis-events.ts'
 import { RedisGuard, replyCode } from './redis-guard.ts'
 import { inspectRedis } from './redis-inspection.ts'
@@ -55,9 +62,9 @@ export class RedisStore implements SessionStore, UseCounter {
     this.#prefix = options.config.prefix ?? `${options.name}:`
     this.#channel = `${this.#prefix}events`
     this.#log = options.log
-    this.#guard = new RedisGuard(options.config.commandTimeout, options.metrics)
     this.#now = options.now ?? Date.now
     this.#client = connectData(options.config)
+    this.#guard = new RedisGuard(options.config.commandTimeout, options.metrics, gatherWrites(this.#client))
     this.#client.on('error', (error) => this.#logError(error))
     this.#client.on('ready', () => this.#onReady())
     this.#events = new RedisEvents({

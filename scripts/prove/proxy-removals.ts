@@ -232,6 +232,14 @@ export const proxyRemovals: readonly GuardRemoval[] = [
     tests: ['test/unit/request-line.test.ts'],
   },
   {
+    id: 'PX-10',
+    without: 'writes over the bytes of a body that are still on their way',
+    file: 'src/proxy/request-body.ts',
+    text: 'this.#lent.push(slab)',
+    replacement: 'this.#spare.push(slab)',
+    tests: ['test/integration/proxy-streams.test.ts'],
+  },
+  {
     id: 'PX-11',
     without: 'sends again what may have arrived',
     file: 'src/proxy/exchange.ts',

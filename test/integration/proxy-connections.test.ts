@@ -1,4 +1,5 @@
 import dns from 'node:dns'
+import { createHash, randomBytes } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createSecureServer } from 'node:http2'
@@ -8,7 +9,7 @@ import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { ProxyApp, sessionOf } from '../support/proxy-app.ts'
-import { exchange, get } from '../support/raw-client.ts'
+import { exchange, get, RawClient } from '../support/raw-client.ts'
 import { statusOf, valuesOf } from '../support/raw-http.ts'
 import { RawUpstream } from '../support/upstream.ts'
 
@@ -198,6 +199,34 @@ test('HTTP/2 is spoken to an upstream that has it: headers, body and answer arri
     body: 'abc',
   })
   expect(statusOf(await exchange(port, get('/api/y')))).toBe(201)
+})
+
+test('over HTTP/2 a long body arrives as it was sent at an upstream that takes its time', async () => {
+  const upstream = createSecureServer({ ...server })
+  upstream.on('stream', (stream) => {
+    const hash = createHash('sha256')
+    stream.on('data', (chunk: Buffer) => {
+      hash.update(chunk)
+      stream.pause()
+      setTimeout(() => stream.resume(), 1)
+    })
+    stream.on('end', () => {
+      stream.respond({ ':status': 200 })
+      stream.end(hash.digest('hex'))
+    })
+  })
+  upstream.listen(0, '127.0.0.1')
+  await once(upstream, 'listening')
+  onTestFinished(() => void upstream.close())
+  const { port: upstreamPort } = upstream.address() as { port: number } // listens on TCP
+  const port = await proxyTo(`https://localhost:${upstreamPort}`, { http2: true, tls: { ca: ca.cert } })
+  using client = await RawClient.connect(port)
+  const body = randomBytes(8 * 1_048_576)
+
+  client.send(`POST /api/x HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`)
+  const [answer] = await client.send(body).read(1)
+
+  expect(answer!.body.toString()).toBe(createHash('sha256').update(body).digest('hex'))
 })
 
 test('over HTTP/2 a 401 is held while another token is looked for, and then handed on whole or sent again', async () => {

@@ -1,8 +1,10 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { watchRequestLines } from '../../src/http/request-line.ts'
 import { answerWith, ProxyApp, proxyWorld as world } from '../support/proxy-app.ts'
 import { get, RawClient } from '../support/raw-client.ts'
 import { statusOf, valuesOf } from '../support/raw-http.ts'
@@ -174,6 +176,43 @@ describe('up', () => {
 
     expect(written).toBeLessThan(total)
   })
+
+  test.each([
+    ['a length', (length: number) => `Content-Length: ${length}`, (piece: Buffer) => piece, ''],
+    [
+      'chunks',
+      () => 'Transfer-Encoding: chunked',
+      (piece: Buffer) => Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')]),
+      '0\r\n\r\n',
+    ],
+  ])(
+    '32 MiB with %s arrive as they were sent at an upstream that takes its time (PX-10)',
+    async (_, field, framed, end) => {
+      const { port, accepted, proxy } = await byHand()
+      // As in the public listener: somebody reads the connection's bytes beside Node's parser.
+      watchRequestLines(proxy.app.server)
+      using client = await RawClient.connect(port)
+      const body = randomBytes(32 * MIB)
+      client.send(`POST /api/x HTTP/1.1\r\nHost: a\r\n${field(body.length)}\r\n\r\n`)
+      for (let at = 0; at < body.length; at += 131_072) client.socket.write(framed(body.subarray(at, at + 131_072)))
+      client.socket.write(end)
+      const upstream = await accepted
+
+      const parser = createHttpServer().on('request', (request: IncomingMessage, response: ServerResponse) => {
+        const hash = createHash('sha256')
+        request.on('data', (chunk: Buffer) => {
+          hash.update(chunk)
+          request.pause()
+          setTimeout(() => request.resume(), 1)
+        })
+        request.on('end', () => response.end(hash.digest('hex')))
+      })
+      parser.emit('connection', upstream)
+      const [answer] = await client.read(1)
+
+      expect(answer!.body.toString()).toBe(createHash('sha256').update(body).digest('hex'))
+    },
+  )
 
   test('a body over the limit is a 413, and the upstream never sees it complete', async () => {
     const { upstream, port } = await world(() => {}, { bodyLimit: '10b' })

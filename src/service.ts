@@ -19,9 +19,8 @@ import { checkCertificate, PublicListener } from './public-listener.ts'
 import { buildForwardAuth } from './routes/forward-auth.ts'
 import { KeyRing } from './session/key-ring.ts'
 import { SessionManager } from './session/manager.ts'
-import { openStore } from './session/open-store.ts'
-import { RedisStore } from './session/redis-store.ts'
-import type { SessionStore } from './session/store.ts'
+import { loadStore, type OpenStore } from './session/open-store.ts'
+import { isShared, type SessionStore } from './session/store.ts'
 import { Audit } from './telemetry/audit.ts'
 import type { Log } from './telemetry/log.ts'
 import { Metrics } from './telemetry/metrics.ts'
@@ -74,7 +73,11 @@ export class Service {
   #stopping: Promise<void> | undefined
 
   /** Builds everything and reaches for nothing yet: neither store nor provider has to be there. */
-  constructor(options: ServiceOptions) {
+  static async create(options: ServiceOptions): Promise<Service> {
+    return new Service(options, await loadStore(options.config))
+  }
+
+  private constructor(options: ServiceOptions, openStore: OpenStore) {
     const { config, log } = options
     this.#options = options
     this.#config = config
@@ -85,7 +88,7 @@ export class Service {
     this.#audit = new Audit(this.#tracedLog, { hashSubject: config.log.hashSubject })
     this.#keyRing = new KeyRing(config.session.keys ?? [KeyRing.generateKey()])
     const common = { log: this.#tracedLog, metrics: this.#metrics, tracing: options.tracing, now: this.#now }
-    this.#store = openStore(config, { ...common, log })
+    this.#store = openStore({ ...common, log })
     this.#providers = new Providers(config, common)
     this.#manager = new SessionManager({
       ...common,
@@ -198,7 +201,7 @@ export class Service {
     this.#log.level = config.log.level
     this.#manager.update(config.session)
     if (tls) listener.useCertificate(tls)
-    if (config.store.redis && this.#store instanceof RedisStore) this.#store.useCredentials(config.store.redis)
+    if (config.store.redis && isShared(this.#store)) this.#store.useCredentials(config.store.redis)
     const dismissed = this.#providers.use(providers)
     this.#measure(config)
     this.#gateway = gateway
@@ -268,7 +271,7 @@ export class Service {
 
   #createLimiter(): Limiter {
     const own = new RateLimiter({ now: this.#now })
-    if (!(this.#store instanceof RedisStore)) return own
+    if (!isShared(this.#store)) return own
     return new SharedRateLimiter({ counter: this.#store, keyRing: this.#keyRing, own, log: this.#log })
   }
 

@@ -52,7 +52,7 @@ export async function startGateway(
   logger = createLogger(config.log, isPretty(config, json) ? await prettyLines() : undefined)
   for (const { path, message } of source.warnings) logger.warn({ key: path.join('.') }, message)
 
-  const service = new Service({
+  const service = await Service.create({
     config,
     log: logger,
     clientModule: await loadClientModule(),

@@ -23,10 +23,9 @@ import type {
   DeleteConditions,
   ReplaceOptions,
   ReplaceOutcome,
-  SessionStore,
+  SharedStore,
   StoredSession,
   StoreEvent,
-  UseCounter,
 } from './store.ts'
 
 const SCAN_COUNT = 500
@@ -42,7 +41,7 @@ export interface RedisStoreOptions {
   readonly now?: () => number
 }
 
-export class RedisStore implements SessionStore, UseCounter {
+export class RedisStore implements SharedStore {
   readonly instance = randomUUID()
   readonly #prefix: string
   readonly #channel: string
@@ -82,7 +81,6 @@ export class RedisStore implements SessionStore, UseCounter {
     this.#masterProof.unref()
   }
 
-  /** Takes changed credentials of the same Redis, for connections made from now on. */
   useCredentials(config: RedisConfig): void {
     this.#config = config
     useCredentials(this.#client, config)

@@ -1,4 +1,5 @@
 /** Where sealed sessions live: one small contract, a memory and a Redis implementation, one shared test suite. */
+import type { RedisConfig } from '../config/schema.ts'
 
 /** A session as it is stored. The store cannot read it. */
 export interface StoredSession {
@@ -117,4 +118,14 @@ export interface SessionStore {
   /** Writes and deletes a probe key: proves that the store takes writes. */
   probe(): Promise<void>
   close(): Promise<void>
+}
+
+/** A store of several instances. */
+export interface SharedStore extends SessionStore, UseCounter {
+  /** Takes changed credentials of the same Redis, for connections made from now on. */
+  useCredentials(config: RedisConfig): void
+}
+
+export function isShared(store: SessionStore): store is SharedStore {
+  return 'useCredentials' in store
 }

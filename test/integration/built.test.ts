@@ -75,6 +75,24 @@ test('once it has looked for its provider and served, it has loaded one undici: 
   expect(await gateway.until(({ msg }) => msg === 'modules')).toMatchObject({ nodes: false, http: true })
 })
 
+test('the client of Redis is loaded only where sessions are in Redis', async () => {
+  const report = join(installed, 'files.cjs')
+  await writeFile(
+    report,
+    `process.on('exit', () => console.log(JSON.stringify({ msg: 'files', files: Object.keys(require.cache) })))`,
+  )
+  const hasClient = async (file: string) => (await readFile(file, 'utf8')).includes('node_modules/ioredis/')
+  const built = (await readdir(join(installed, 'dist'))).filter((name) => name.endsWith('.cjs'))
+  const { gateway } = await startBuilt('--require', report)
+
+  gateway.signal('SIGTERM')
+  const { files } = (await gateway.until(({ msg }) => msg === 'files')) as unknown as { files: string[] } // as above
+
+  expect(files.length).toBeGreaterThan(3)
+  expect(await Promise.all(files.map(hasClient))).not.toContain(true)
+  expect(await Promise.all(built.map((name) => hasClient(join(installed, 'dist', name))))).toContain(true)
+})
+
 test('the global fetch is that of the one undici: it takes its dispatchers, and its answers are Responses', async () => {
   const text = `
     import { createServer } from 'node:http'

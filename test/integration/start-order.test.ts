@@ -45,7 +45,7 @@ async function startWithout(late: readonly Part[]) {
   }
   for (const part of PARTS) if (!late.includes(part)) await begin[part]()
   const url = `http://localhost:${ports.gateway}`
-  const service = new Service({
+  const service = await Service.create({
     config: Config.parse({
       publicUrl: url,
       listen: { host: '127.0.0.1', port: ports.gateway },

@@ -105,9 +105,9 @@ export class CorpusWorld implements AsyncDisposable {
     sockets.respond = accept
   }
 
-  #newService(): Service {
+  #newService(): Promise<Service> {
     const { upstream, sockets, provider } = this
-    return new Service({
+    return Service.create({
       config: Config.parse({
         publicUrl: PUBLIC_URL,
         listen: { host: '127.0.0.1', port: 0 },
@@ -144,7 +144,7 @@ export class CorpusWorld implements AsyncDisposable {
     const world = new CorpusWorld(await RawUpstream.start(), await RawUpstream.start(), provider, redis)
     let address = ''
     for (let count = 0; count < instances; count += 1) {
-      const service = world.#newService()
+      const service = await world.#newService()
       world.#services.push(service)
       const { public: url, management } = await service.listen()
       address = url

@@ -180,7 +180,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
 
 async function addInstance(world: World, index: number, tracing?: Tracing): Promise<void> {
   const { config, log, clock } = world
-  const service = new Service({
+  const service = await Service.create({
     config: index === 0 ? config : { ...config, listen: { ...config.listen, port: 0 } },
     log: createLogger({ level: config.log.level }, log),
     clientModule: await loadClientModule(),

@@ -1,10 +1,10 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { Config } from '../../src/config/schema.ts'
 import { MemoryStore } from '../../src/session/memory-store.ts'
-import { openStore } from '../../src/session/open-store.ts'
+import { loadStore } from '../../src/session/open-store.ts'
 import { Metrics } from '../../src/telemetry/metrics.ts'
 
-function opened(store?: object) {
+async function opened(store?: object) {
   const warnings: unknown[] = []
   const log = { debug() {}, info() {}, warn: (...line: unknown[]) => void warnings.push(line), error() {} }
   const config = Config.parse({
@@ -14,13 +14,14 @@ function opened(store?: object) {
     routes: [{ path: '/', upstream: 'http://app:3000' }],
     ...(store && { store }),
   })
-  const one = openStore(config, { log, metrics: new Metrics({ defaults: false }), now: Date.now })
+  const openStore = await loadStore(config)
+  const one = openStore({ log, metrics: new Metrics({ defaults: false }), now: Date.now })
   onTestFinished(() => one.close())
   return { store: one, warnings }
 }
 
-test('sessions are in memory unless something else is configured, and one plain line says what that means', () => {
-  const { store, warnings } = opened()
+test('sessions are in memory unless something else is configured, and one plain line says what that means', async () => {
+  const { store, warnings } = await opened()
 
   expect(store).toBeInstanceOf(MemoryStore)
   expect(warnings).toEqual([
@@ -31,8 +32,8 @@ test('sessions are in memory unless something else is configured, and one plain 
   ])
 })
 
-test('with Redis nothing is said of it', () => {
-  const { store, warnings } = opened({ redis: { url: 'redis://127.0.0.1:1/0' } })
+test('with Redis nothing is said of it', async () => {
+  const { store, warnings } = await opened({ redis: { url: 'redis://127.0.0.1:1/0' } })
 
   expect(store).not.toBeInstanceOf(MemoryStore)
   expect(warnings).toEqual([])

@@ -26,7 +26,7 @@ const ANSWERS = /^the gateway answers at http:\S+, and its cookies arrive as it 
 async function gateway(config: Tree): Promise<number> {
   const own = merged(config, { listen: { host: '127.0.0.1', port: 0 }, management: { host: '127.0.0.1', port: 0 } })
   const loaded = parseConfig(stringify(merged(own, { log: { level: 'silent' } })), 'sidegate.yaml', { env: {} })
-  const service = new Service({
+  const service = await Service.create({
     config: merged(loaded.config, { shutdown: { delay: 0, grace: 0 } }) as typeof loaded.config,
     log: createLogger(loaded.config.log),
     clientModule: await loadClientModule(),

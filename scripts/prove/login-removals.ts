@@ -30,8 +30,8 @@ export const loginRemovals: readonly GuardRemoval[] = [
     id: 'AR-02',
     without: 'sends the verifier in place of its hash',
     file: 'src/oidc/authorization-request.ts',
-    text: "createHash('sha256').update(request.codeVerifier).digest('base64url')",
-    replacement: "createHash ? request.codeVerifier : ''",
+    text: "hash('sha256', request.codeVerifier, 'base64url')",
+    replacement: "hash ? request.codeVerifier : ''",
     tests: ['test/integration/oidc-authorization.test.ts'],
   },
   {

@@ -27,8 +27,8 @@ export const operationRemovals: readonly GuardRemoval[] = [
     id: 'LO-01',
     without: 'leaves the cookie in the browser',
     file: 'src/routes/logout.ts',
-    text: 'reply.setCookie(cleared.name, cleared.value, cleared.options)',
-    replacement: '',
+    text: 'addCookie(reply, options.cookies.clearSession())',
+    replacement: 'void addCookie',
     tests: [LOGOUT],
   },
   {

@@ -9,6 +9,7 @@
  */
 import { hash } from 'node:crypto'
 import type { CookieSerializeOptions } from '@fastify/cookie'
+import type { FastifyReply } from 'fastify'
 import type { Config } from '../config/schema.ts'
 
 /** @fastify/cookie would also guess `Secure` from the request; ours is configured. */
@@ -17,7 +18,7 @@ type CookieOptions = Omit<CookieSerializeOptions, 'secure'> & { readonly secure:
 /** What every cookie of ours says; `path`, flags and `SameSite` are the same when it is set and when it is cleared. */
 type Attributes = Required<Pick<CookieOptions, 'path' | 'secure' | 'httpOnly' | 'sameSite'>>
 
-/** The arguments of `reply.setCookie` of @fastify/cookie, which writes the line. */
+/** A cookie for `addCookie`. */
 export interface SetCookie {
   readonly name: string
   readonly value: string
@@ -45,6 +46,14 @@ const SESSION_VALUE = /^[A-Za-z0-9_-]{43}$/
 const SEALED_VALUE = /^[A-Za-z0-9._-]{1,4096}$/
 const TRANSACTION_ID = /^[A-Za-z0-9_-]{1,64}$/
 const TRANSACTION_SECONDS = 600
+
+/**
+ * Sets a cookie in an answer. `reply.setCookie` of @fastify/cookie, whose serializer writes the line, would also parse
+ * the request's cookies, of which nothing is used, and hold a list until the answer leaves.
+ */
+export function addCookie(reply: FastifyReply, { name, value, options }: SetCookie): void {
+  reply.header('set-cookie', reply.server.serializeCookie(name, value, options))
+}
 
 /** Our names; without prefixes where `session.cookie.insecure` is on. */
 export function cookieNames(config: Pick<CookieConfig, 'name' | 'session'>): CookieNames {
@@ -135,7 +144,7 @@ export class CookieJar {
     return values.length === 1 && SEALED_VALUE.test(values[0] ?? '') ? values[0] : undefined
   }
 
-  /** For `reply.setCookie`. Both times in epoch ms; the end counts only where the cookie is persistent. */
+  /** Both times in epoch ms; the end counts only where the cookie is persistent. */
   setSession(value: string, expiresAt: number, now: number): SetCookie {
     const lifetime = this.#isPersistent ? { maxAge: seconds(expiresAt - now) } : {}
     return { name: this.names.session, value, options: { ...this.#sessionAttributes, ...lifetime } }

@@ -28,9 +28,13 @@ export interface HeldTransaction {
   readonly transaction: LoginTransaction
 }
 
-/** The value of the transaction cookie, at most about 170 characters with a short returnTo. */
-export function sealTransaction(ring: Sealer, transaction: LoginTransaction): string {
-  return ring.seal(purposeOf(transactionId(stateOf(transaction))), encodeTransaction(transaction))
+/**
+ * The value of the transaction cookie, at most about 170 characters with a short returnTo.
+ *
+ * @param state the transaction's own, where the caller has derived it already
+ */
+export function sealTransaction(ring: Sealer, transaction: LoginTransaction, state = stateOf(transaction)): string {
+  return ring.seal(purposeOf(transactionId(state)), encodeTransaction(transaction))
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Where a login begins: the authorization request (RFC 6749 §4.1.1, OIDC Core §3.1.2.1) and how it travels. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import * as client from 'openid-client'
 import { BffError } from '../errors.ts'
 import { refusesClient } from './connection.ts'
@@ -65,7 +65,7 @@ function authorizationParameters({ config, redirectUri }: Connection, request: A
   parameters.set('state', request.state)
   if (config.scopes.includes('openid')) parameters.set('nonce', request.nonce)
   // Always, whatever the metadata says: a server that does not know it ignores it, and state and nonce hold (AR-03).
-  parameters.set('code_challenge', createHash('sha256').update(request.codeVerifier).digest('base64url'))
+  parameters.set('code_challenge', hash('sha256', request.codeVerifier, 'base64url'))
   parameters.set('code_challenge_method', 'S256')
   if (config.responseMode !== 'query') parameters.set('response_mode', config.responseMode)
   for (const resource of [config.resource ?? []].flat()) parameters.append('resource', resource)

@@ -120,11 +120,14 @@ export class IssuerKeys {
 
 type Resolver = ReturnType<typeof createLocalJWKSet>
 
+/** Throws at what is no UTF-8. */
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
 async function verified(jwt: string, algorithm: string, resolve: Resolver): Promise<VerifiedJwt> {
   const { protectedHeader, payload } = await compactVerify(jwt, resolve, { algorithms: [algorithm] })
   // jose knows one extension (b64); a JWT of ours has none (RFC 7515 §4.1.11).
   if (protectedHeader.crit !== undefined) throw new errors.JOSENotSupported('"crit" is not supported')
-  const claims: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))
+  const claims: unknown = JSON.parse(utf8.decode(payload))
   if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) {
     throw new errors.JWTInvalid('the payload is no JSON object')
   }

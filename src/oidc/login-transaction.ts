@@ -1,5 +1,5 @@
 /** One login on its way: a seed from which state, nonce and verifier are derived, and where the browser wanted to go. */
-import { createHmac, createSecretKey, hash, randomBytes } from 'node:crypto'
+import { createHmac, createSecretKey, hash, type KeyObject, randomBytes } from 'node:crypto'
 
 const VERSION = 1
 const SEED_BYTES = 32
@@ -47,9 +47,17 @@ export function issuerMark(issuer: string): string {
   return hash('sha256', issuer, 'base64url').slice(0, 8)
 }
 
+/** One for each seed, as long as that is there. */
+const keys = new WeakMap<Buffer, KeyObject>()
+
 // A KeyObject and not the Buffer: Node finds out what a Buffer is by way of errors, which takes five times as long.
 function derive(seed: Buffer, purpose: string): string {
-  return createHmac('sha256', createSecretKey(seed)).update(purpose).digest('base64url')
+  let key = keys.get(seed)
+  if (key === undefined) {
+    key = createSecretKey(seed)
+    keys.set(seed, key)
+  }
+  return createHmac('sha256', key).update(purpose).digest('base64url')
 }
 
 /** 256 bits, 43 characters (RFC 6749 §10.12). */

@@ -3,7 +3,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { decodeJwt } from 'jose'
 import { BffError, hasCode } from '../errors.ts'
-import type { SetCookie } from '../http/cookies.ts'
+import { addCookie, type SetCookie } from '../http/cookies.ts'
 import { readForm } from '../http/form.ts'
 import type { Judged } from '../http/judge.ts'
 import {
@@ -318,8 +318,8 @@ class Callback {
     this.#setCookie(this.#options.cookies.clearTransaction(id))
   }
 
-  #setCookie({ name, value, options }: SetCookie): void {
-    this.#reply.setCookie(name, value, options)
+  #setCookie(cookie: SetCookie): void {
+    addCookie(this.#reply, cookie)
   }
 
   /** With a way to sign in again that ends where this login wanted to go; nothing restarts by itself (CB-07). */

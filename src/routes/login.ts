@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ProviderConfig } from '../config/schema.ts'
 import { BffError } from '../errors.ts'
-import type { CookieJar } from '../http/cookies.ts'
+import { addCookie, type CookieJar } from '../http/cookies.ts'
 import { isNavigation } from '../http/csrf.ts'
 import type { Judged } from '../http/judge.ts'
 import { sealTransaction } from '../http/login-cookies.ts'
@@ -178,11 +178,12 @@ export async function beginLogin(
     await options.ledger.keepReturnTo(state, wanted.returnTo, TRANSACTION_LIFETIME_MS)
   }
 
-  const cookie = options.cookies.setTransaction(transactionId(state), sealTransaction(options.keyRing, transaction))
-  return reply
-    .setCookie(cookie.name, cookie.value, cookie.options)
-    .header('cache-control', 'no-store')
-    .redirect(url.href, 302)
+  const cookie = options.cookies.setTransaction(
+    transactionId(state),
+    sealTransaction(options.keyRing, transaction, state),
+  )
+  addCookie(reply, cookie)
+  return reply.header('cache-control', 'no-store').redirect(url.href, 302)
 }
 
 function transactionFor(wanted: WantedLogin, provider: LoginProvider, now: number): LoginTransaction {

@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { hasCode } from '../errors.ts'
 import type { LogoutAnswer } from '../http/answers.ts'
-import type { CookieJar } from '../http/cookies.ts'
+import { addCookie, type CookieJar } from '../http/cookies.ts'
 import type { Judged } from '../http/judge.ts'
 import type { Pages } from '../http/pages.ts'
 import { parseQuery } from '../http/query.ts'
@@ -74,8 +74,7 @@ async function endSession(
 ): Promise<Session | undefined> {
   // Another site's form brings no Strict cookie, and no proof either: clearing it then would sign the user out (CS-07).
   if (sessionCookie === undefined) return undefined
-  const cleared = options.cookies.clearSession()
-  reply.setCookie(cleared.name, cleared.value, cleared.options)
+  addCookie(reply, options.cookies.clearSession())
   try {
     const session = await options.manager.end(sessionCookie, 'logout')
     if (session) await revoke(session, options)

@@ -67,8 +67,9 @@ export function registerOwnEndpoints(
 
   takeFormsAndJson(scope)
   const defaults = Object.entries({ ...security.answer, 'cache-control': 'no-store' })
-  scope.addHook('onSend', async (_request, reply) => {
+  scope.addHook('onSend', (_request, reply, _payload, done) => {
     for (const [name, value] of defaults) if (!reply.hasHeader(name)) reply.header(name, value)
+    done()
   })
   registerLogin(scope, login)
   registerCallback(scope, { ...login, manager, audit, metrics })

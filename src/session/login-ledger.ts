@@ -1,5 +1,5 @@
 /** Which logins have been used and how they ended: a code is traded once, however often its callback comes. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { KeyRing } from './key-ring.ts'
 import type { SessionStore } from './store.ts'
@@ -27,7 +27,7 @@ interface LoginLedgerOptions {
 
 /** Keys hold a hash of the state: 256 random bits, which no dictionary reaches. */
 function keyOf(kind: 't' | 'r', part: string, state: string): string {
-  return `${kind}:{${createHash('sha256').update(`${part} ${state}`).digest('base64url')}}`
+  return `${kind}:{${hash('sha256', `${part} ${state}`, 'base64url')}}`
 }
 
 /** @throws BffError `store_unavailable` from every method when the store cannot answer */

@@ -71,3 +71,24 @@ test('commands of one turn of the event loop leave in one write, whoever gives t
   // One, and the ticks of the store.
   expect(writes.reduce((sum, { mock }) => sum + mock.calls.length, 0)).toBeLessThan(10)
 })
+
+test('a sign-in verifies one signature with a key that was read before, and seals six times', async () => {
+  const scripted = await startScriptedWorld({})
+  onTestFinished(() => scripted[Symbol.asyncDispose]())
+  await scripted.signIn(await scripted.visitor(), { sub: 'alice', claims: { sid: 'one' } })
+  const tab = await scripted.visitor()
+  const counted = {
+    imported: vi.spyOn(crypto.subtle, 'importKey'),
+    verified: vi.spyOn(crypto.subtle, 'verify'),
+    sealed: vi.spyOn(KeyRing.prototype, 'seal'),
+    sealedFor: vi.spyOn(KeyRing.prototype, 'sealFor'),
+    sealedSessions: vi.spyOn(KeyRing.prototype, 'sealSession'),
+  }
+  onTestFinished(() => Object.values(counted).forEach((spy) => spy.mockRestore()))
+
+  await scripted.signIn(tab, { sub: 'bob', claims: { sid: 'two' } })
+
+  // Sealed: the transaction, the summary in the indexes, the current login and the outcome; leader; session.
+  const counts = Object.fromEntries(Object.entries(counted).map(([name, { mock }]) => [name, mock.calls.length]))
+  expect(counts).toEqual({ imported: 0, verified: 1, sealed: 4, sealedFor: 1, sealedSessions: 1 })
+})

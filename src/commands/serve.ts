@@ -89,9 +89,11 @@ export async function serve(args: readonly string[]): Promise<number> {
   process.on('SIGHUP', () => void running?.reload())
   const gateway = await startGateway(configFile(read.options), { json })
   running = gateway
+  // Whoever reads that it listens may send one at once.
+  const told = nextSignal()
   announce(gateway, json)
 
-  const signal = await nextSignal()
+  const signal = await told
   for (const again of ['SIGTERM', 'SIGINT'] as const) process.once(again, () => process.exit(1))
   // Someone at a terminal wants it to end; an orchestrator wants its load balancer to notice first.
   await (signal === 'SIGINT' ? gateway.stop() : gateway.drain())

@@ -44,6 +44,10 @@ test('the process is PID 1 and is told to stop by SIGTERM (R25)', () => {
   expect(valuesOf(runtime, 'STOPSIGNAL')).toEqual(['SIGTERM'])
 })
 
+test('the allocator is told to give back what is free', () => {
+  expect(valuesOf(runtime, 'ENV').join(' ')).toMatch(/MALLOC_ARENA_MAX=2\s.*MALLOC_TRIM_THRESHOLD_=1048576/)
+})
+
 test('its health is asked for by a script in exec form', () => {
   const [check = ''] = valuesOf(runtime, 'HEALTHCHECK')
 

@@ -470,7 +470,7 @@ const lines: readonly Line[] = [
     'PX-09',
     'MUST',
     'Forwarding fields of strangers are dropped and written anew; no address of ours is built from them.',
-    'http/client-address.ts#ClientAddresses proxy/proxy.ts#forwardedFor',
+    'http/client-address.ts#ClientAddresses proxy/delivery.ts#forwardedFor',
   ],
   [
     'PX-10',

@@ -153,6 +153,14 @@ export const proxyRemovals: readonly GuardRemoval[] = [
   },
   {
     id: 'PX-02',
+    without: 'sends a path on before the framework has read it, whatever it may be read as',
+    file: 'src/entrance.ts',
+    text: ' || judged.path.readings.length > 0',
+    replacement: '',
+    tests: ['test/integration/proxy.test.ts'],
+  },
+  {
+    id: 'PX-02',
     without: 'asks the plugin for no path that can be read in more than one way',
     file: 'src/proxy/proxy.ts',
     text: 'readings.length > 0 || ',
@@ -170,7 +178,7 @@ export const proxyRemovals: readonly GuardRemoval[] = [
   {
     id: 'PX-09',
     without: 'believes anybody’s X-Forwarded-For',
-    file: 'src/proxy/proxy.ts',
+    file: 'src/proxy/delivery.ts',
     text: "if (said === undefined || !addresses.isTrusted(raw)) return peer ?? 'unknown'",
     replacement: "if (said === undefined) return peer ?? 'unknown'",
     tests: ['test/integration/proxy.test.ts'],
@@ -276,8 +284,8 @@ export const proxyRemovals: readonly GuardRemoval[] = [
     id: 'PX-13',
     without: 'sends a body again that it has not kept',
     file: 'src/proxy/delivery.ts',
-    text: 'if (this.#sent.length === 0 || hasBody(this.#request.raw)) return undefined',
-    replacement: 'if (this.#sent.length === 0 && hasBody(this.#request.raw)) return undefined',
+    text: 'if (this.#sent.length === 0 || hasBody(this.#call.raw)) return undefined',
+    replacement: 'if (this.#sent.length === 0 && hasBody(this.#call.raw)) return undefined',
     tests: ['test/integration/conformance-refusal.test.ts'],
   },
   {

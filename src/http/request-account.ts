@@ -5,8 +5,10 @@ import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Call } from './call.ts'
+import type { Judged } from './judge.ts'
 import type { RequestSpans } from './request-spans.ts'
-import { type WhereaboutsOptions, whereaboutsOf } from './whereabouts.ts'
+import { type Whereabouts, type WhereaboutsOptions, whereaboutsOf } from './whereabouts.ts'
 
 export interface RequestAccountOptions {
   readonly config: Config
@@ -14,6 +16,8 @@ export interface RequestAccountOptions {
   readonly metrics: Metrics
   readonly traces?: RequestSpans | undefined
 }
+
+type AnsweredCall = Pick<Call, 'raw' | 'response' | 'id'>
 
 export class RequestAccount {
   readonly #lines: AccessLog
@@ -26,28 +30,32 @@ export class RequestAccount {
     this.#traces = traces
   }
 
-  /** Every answer of the application, proxied ones included. */
+  /** Every answer of the application. */
   register(app: FastifyInstance, places: WhereaboutsOptions): void {
     app.addHook('onResponse', (request, reply, done) => {
-      const { judged } = request
-      const { route, ip } = judged
-        ? { route: judged.place.policy.name, ip: judged.clientAddress }
-        : whereaboutsOf(request.raw, places)
-      const status = reply.raw.statusCode
-      const durationMs = reply.elapsedTime
-      this.#metrics.countRequest(route, request.method, status, durationMs / 1_000)
-      this.#lines.write({
-        requestId: request.id,
-        method: request.method,
-        path: pathOf(request.raw),
-        route,
-        status,
-        durationMs: Math.round(durationMs * 10) / 10,
-        ip,
-        sessionRef: judged?.session?.ref.slice(0, 16),
-        traceId: this.#traces?.traceIdOf(request.raw),
-      })
+      const { raw, id, judged } = request
+      this.answered({ raw, id, response: reply.raw }, judged ?? whereaboutsOf(raw, places), reply.elapsedTime)
       done()
+    })
+  }
+
+  /** Every other answer; called when it is over. */
+  answered({ raw, response, id }: AnsweredCall, known: Judged | Whereabouts, durationMs: number): void {
+    const { method = '' } = raw
+    const { statusCode: status } = response
+    const isJudged = 'place' in known
+    const route = isJudged ? known.place.policy.name : known.route
+    this.#metrics.countRequest(route, method, status, durationMs / 1_000)
+    this.#lines.write({
+      requestId: id,
+      method,
+      path: pathOf(raw),
+      route,
+      status,
+      durationMs: Math.round(durationMs * 10) / 10,
+      ip: isJudged ? known.clientAddress : known.ip,
+      sessionRef: isJudged ? known.session?.ref.slice(0, 16) : undefined,
+      traceId: this.#traces?.traceIdOf(raw),
     })
   }
 

@@ -6,10 +6,12 @@
  * method, unless it has a body: that has gone, and was not kept. Once for a nonce of proofs (RFC 9449 §9), once for
  * a token (RFC 6750 §3.1); what is refused after that is refused.
  */
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { BffError } from '../errors.ts'
 import { judgeAccess } from '../http/access.ts'
+import type { ClientAddresses } from '../http/client-address.ts'
+import type { Call } from '../http/call.ts'
 import type { Judged } from '../http/judge.ts'
 import type { RequestSpans } from '../http/request-spans.ts'
 import type { Session } from '../session/session.ts'
@@ -28,6 +30,7 @@ export interface DeliveryOptions {
   readonly credentials: Pick<Credentials, 'for' | 'learnNonce' | 'renew' | 'refusedAgain'>
   /** The failure that leads to the sign-in which an API asks for by the parameters of its challenge (RFC 9470). */
   readonly stepUp: (session: Session, wanted: ReadonlyMap<string, string>) => BffError
+  readonly addresses: Pick<ClientAddresses, 'isTrusted'>
   /** `{basePath}/login` */
   readonly loginPath: string
   readonly now: () => number
@@ -43,18 +46,11 @@ export interface DeliveryFacts {
   readonly target: string
   /** The session or token that is used, if one is. */
   readonly owner: RequestOwner | null
-  /** The header fields for the upstream. */
-  readonly fieldsFor: (
-    owner: RequestOwner | null,
-    credentials: CredentialFields,
-    trace: TraceContext | undefined,
-  ) => string[]
 }
 
 /** Made, `begin` called once, forgotten. */
 export class Delivery {
-  readonly #request: FastifyRequest
-  readonly #reply: FastifyReply
+  readonly #call: Call
   readonly #facts: DeliveryFacts
   readonly #options: DeliveryOptions
   #target: string
@@ -63,9 +59,8 @@ export class Delivery {
   #hasNewNonce = false
   #hasNewToken = false
 
-  constructor(request: FastifyRequest, reply: FastifyReply, facts: DeliveryFacts, options: DeliveryOptions) {
-    this.#request = request
-    this.#reply = reply
+  constructor(call: Call, facts: DeliveryFacts, options: DeliveryOptions) {
+    this.#call = call
     this.#facts = facts
     this.#options = options
     this.#target = facts.target
@@ -76,11 +71,11 @@ export class Delivery {
   begin(): void {
     const { route, upstream } = this.#facts.proxied
     const credentials = this.#options.credentials.for(route, this.#owner, {
-      method: this.#request.raw.method ?? '',
+      method: this.#call.raw.method ?? '',
       url: upstream.address.origin + this.#target,
     })
     if (!isPromise(credentials)) return this.#attempt(credentials)
-    credentials.then((list) => this.#attempt(list)).catch((error: unknown) => this.#reply.send(error))
+    credentials.then((list) => this.#attempt(list)).catch((error: unknown) => this.#call.fail(error))
   }
 
   /** Called by nobody who would catch. */
@@ -88,7 +83,7 @@ export class Delivery {
     try {
       this.begin()
     } catch (error) {
-      void this.#reply.send(error)
+      this.#call.fail(error)
     }
   }
 
@@ -96,28 +91,40 @@ export class Delivery {
     this.#sent = credentials
     const owner = this.#owner
     const { route, upstream } = this.#facts.proxied
-    const span = this.#options.traces?.upstream(this.#request.raw, route.policy.name, upstream.address.origin)
+    const span = this.#options.traces?.upstream(this.#call.raw, route.policy.name, upstream.address.origin)
     const exchange = {
       target: this.#target,
       owner,
-      fields: this.#facts.fieldsFor(owner, credentials, span?.context),
+      fields: this.#fields(credentials, span?.context),
       span,
       instead: (status: number, raw: readonly Buffer[]) => this.#insteadOf(status, raw),
+      ...(isHandshake(this.#call.raw) && {
+        onUpgrade: (raw: Buffer[], upstream: Duplex): void => this.#upgraded(raw, upstream),
+      }),
     }
-    const onUpgrade = (raw: Buffer[], upstream: Duplex): void => this.#upgraded(raw, upstream)
-    new Exchange(
-      this.#facts.proxied,
-      this.#request,
-      this.#reply,
-      isHandshake(this.#request.raw) ? { ...exchange, onUpgrade } : exchange,
-    ).start()
+    new Exchange(this.#facts.proxied, this.#call, exchange).start()
+  }
+
+  /** The header fields for the upstream. */
+  #fields(credentials: CredentialFields, trace: TraceContext | undefined): string[] {
+    const { raw, id } = this.#call
+    const owner = this.#owner
+    const { requestHeaders, upstream } = this.#facts.proxied
+    return requestHeaders.build(raw, {
+      session: owner && 'session' in owner ? owner.session : owner,
+      requestId: id,
+      forwardedFor: forwardedFor(raw, this.#options.addresses),
+      credentials,
+      trace,
+      upstreamHost: upstream.address.host,
+    })
   }
 
   #upgraded(raw: Buffer[], upstream: Duplex): void {
     const { proxied, judged } = this.#facts
     this.#learnNonce(raw)
-    this.#options.traces?.upgraded(this.#request.raw, proxied.route.policy.name)
-    joinWebSocket(this.#request, this.#reply, {
+    this.#options.traces?.upgraded(this.#call.raw, proxied.route.policy.name)
+    joinWebSocket(this.#call, {
       proxied,
       judged,
       owner: this.#owner,
@@ -131,7 +138,7 @@ export class Delivery {
   #insteadOf(status: number, raw: readonly Buffer[]): Instead | Promise<Instead> {
     this.#learnNonce(raw)
     if (status === 401) return this.#refused(raw)
-    const index = status === 404 ? indexOf(this.#facts, this.#request) : undefined
+    const index = status === 404 ? indexOf(this.#facts, this.#call) : undefined
     if (index === undefined || index === this.#target) return undefined
     this.#target = index
     return () => this.#again()
@@ -148,7 +155,7 @@ export class Delivery {
     const challenges = challengesIn(raw)
     const wanted = challengeWith(challenges, 'insufficient_user_authentication')
     if (wanted) throw this.#options.stepUp(owner.session, wanted.params)
-    if (this.#sent.length === 0 || hasBody(this.#request.raw)) return undefined
+    if (this.#sent.length === 0 || hasBody(this.#call.raw)) return undefined
 
     const wantsNonce = challengeWith(challenges, 'use_dpop_nonce')?.scheme === 'dpop'
     if (wantsNonce && !this.#hasNewNonce && isBound(this.#sent) && valueOf(raw, 'dpop-nonce') !== undefined) {
@@ -183,6 +190,15 @@ export class Delivery {
   }
 }
 
+/** The peer, behind what a trusted proxy says of its own peers; anybody else's word is dropped (PX-09). */
+function forwardedFor(raw: IncomingMessage, addresses: DeliveryOptions['addresses']): string {
+  const peer = raw.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '')
+  const said = raw.headers['x-forwarded-for']
+  if (said === undefined || !addresses.isTrusted(raw)) return peer ?? 'unknown'
+  const chain = Array.isArray(said) ? said.join(', ') : said
+  return peer === undefined ? chain : `${chain}, ${peer}`
+}
+
 /** `Authorization` and `DPoP`, where a bound token was sent. */
 function isBound(sent: CredentialFields): boolean {
   return sent.length > 2
@@ -196,7 +212,7 @@ function challengeWith(challenges: readonly Challenge[], error: string): Challen
 }
 
 /** What a development server is asked for when it does not know a view of the app: history fallback, as files have it. */
-function indexOf({ proxied: { route }, judged }: DeliveryFacts, { raw }: FastifyRequest): string | undefined {
+function indexOf({ proxied: { route }, judged }: DeliveryFacts, { raw }: Call): string | undefined {
   const isView = route.config.spa?.devServer !== undefined && judged.isNavigation && raw.method === 'GET'
   return isView && judged.path.path !== `${route.path}/` ? route.target(`${route.path}/`) : undefined
 }

@@ -9,9 +9,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import { BffError } from '../errors.ts'
+import type { Call } from '../http/call.ts'
 import type { UpstreamSpan } from '../http/request-spans.ts'
 import { type AnswerSource, ClientAnswer } from './client-answer.ts'
 import type { RequestOwner } from './open-streams.ts'
@@ -47,7 +47,7 @@ export interface ExchangeFacts {
 export class Exchange implements Dispatcher.DispatchHandler, Waiter, AnswerSource {
   readonly #route: ProxiedRoute
   readonly #upstream: Upstream
-  readonly #reply: FastifyReply
+  readonly #call: Call
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #facts: ExchangeFacts
@@ -67,15 +67,16 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, AnswerSourc
   #closing: ServerResponse | Socket | undefined
   readonly #onClose = (): void => this.#clientClosed()
 
-  constructor(route: ProxiedRoute, request: FastifyRequest, reply: FastifyReply, facts: ExchangeFacts) {
+  constructor(route: ProxiedRoute, call: Call, facts: ExchangeFacts) {
+    const { raw, response } = call
     this.#route = route
     this.#upstream = route.upstream
-    this.#reply = reply
-    this.#request = request.raw
-    this.#response = reply.raw
+    this.#call = call
+    this.#request = raw
+    this.#response = response
     this.#facts = facts
-    this.#body = hasBody(request.raw)
-      ? new RequestBody(request.raw, { limit: route.config.bodyLimit, onLastByte: () => this.onRequestSent() })
+    this.#body = hasBody(raw)
+      ? new RequestBody(raw, { limit: route.config.bodyLimit, onLastByte: () => this.onRequestSent() })
       : null
   }
 
@@ -84,7 +85,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, AnswerSourc
     if (this.#response.destroyed || this.#request.socket.destroyed) {
       this.#phase = 'over'
       this.#facts.span?.failed()
-      this.#reply.hijack()
+      this.#call.takeOver()
       return
     }
     // A pipelined request's answer has no socket yet and would never hear that it closed. As many as a client
@@ -177,7 +178,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, AnswerSourc
     const answer = new ClientAnswer(this.#response, this, this.#route.config.timeout.idle)
     // RFC 9110 §8.6: whoever believed a length here would take it off the next answer.
     answer.writeHead(status, status === 204 ? withoutLength(fields) : fields)
-    this.#reply.hijack()
+    this.#call.takeOver()
     this.#answer = answer
     this.#resume = resume
     clearTimeout(this.#timer)
@@ -205,7 +206,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, AnswerSourc
       this.#facts.onUpgrade?.(raw, upstream)
     } catch (error) {
       upstream.destroy()
-      void this.#reply.send(error)
+      this.#call.fail(error)
     }
   }
 
@@ -235,12 +236,12 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, AnswerSourc
   #failed(error: Error): void {
     if (this.#phase === 'over') return
     if (this.#phase === 'holding') {
-      this.#reply.log.debug({ err: error }, 'an answer was broken off while it was held')
+      this.#call.log.debug({ err: error }, 'an answer was broken off while it was held')
       this.#heldEnd = error
       return
     }
     if (this.#phase === 'answering') {
-      this.#reply.log.warn({ err: error }, 'an answer was broken off')
+      this.#call.log.warn({ err: error }, 'an answer was broken off')
       this.#release()
       this.#answer?.cut()
       return
@@ -332,7 +333,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, AnswerSourc
     this.#release()
     this.#body?.destroy()
     discardRest(this.#request)
-    void this.#reply.send(error)
+    this.#call.fail(error)
   }
 
   /** Gives back what the exchange holds. After this nothing is written to the client any more, except by the caller. */

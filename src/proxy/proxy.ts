@@ -7,24 +7,20 @@
  * and answers its own error texts.
  */
 import http from 'node:http'
-import type { IncomingMessage } from 'node:http'
 import httpProxy from '@fastify/http-proxy'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { BffError } from '../errors.ts'
-import type { ClientAddresses } from '../http/client-address.ts'
+import { type Call, FrameworkCall } from '../http/call.ts'
 import type { Judged } from '../http/judge.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { Delivery, type DeliveryOptions } from './delivery.ts'
 import type { RequestOwner } from './open-streams.ts'
 import { ProxiedRoute, type ProxiedRouteOptions } from './proxied-route.ts'
-import type { RequestFacts } from './request-headers.ts'
 import type { Route, RouteTable } from './route-table.ts'
 import { checkHandshake, checkOtherUpgrade, isHandshake } from './websocket.ts'
 
 export interface ProxyOptions extends ProxiedRouteOptions, DeliveryOptions {
   readonly metrics?: Pick<Metrics, 'upstreamDuration' | 'countRequest'> | undefined
-  readonly routes: RouteTable
-  readonly addresses: Pick<ClientAddresses, 'of' | 'isTrusted'>
 }
 
 /** Never proxied: one asks intermediaries to show what they got, the other to become a tunnel (PX-03). */
@@ -32,23 +28,26 @@ const NEVER = new Set(['TRACE', 'CONNECT'])
 /** All that Node's parser knows; what a route takes is judged before. */
 const METHODS = http.METHODS.filter((method) => !NEVER.has(method))
 
-/** Registers every route that has an upstream. */
+/** Every route that has an upstream. */
+export function proxiedRoutes({ routes }: RouteTable, options: ProxiedRouteOptions): ReadonlyMap<Route, ProxiedRoute> {
+  const proxied = new Map<Route, ProxiedRoute>()
+  for (const route of routes) {
+    if (route.upstream !== undefined) proxied.set(route, new ProxiedRoute(route, route.upstream, options))
+  }
+  return proxied
+}
+
+/** Registers them, for what comes by the framework. */
 export async function registerProxy(
   app: FastifyInstance,
+  proxied: ReadonlyMap<Route, ProxiedRoute>,
   options: ProxyOptions,
-): Promise<ReadonlyMap<Route, ProxiedRoute>> {
+): Promise<void> {
   const known = new Set(app.supportedMethods)
   for (const method of METHODS) if (!known.has(method)) app.addHttpMethod(method, { hasBody: true })
 
-  const proxied = new Map<Route, ProxiedRoute>()
-  for (const route of options.routes.routes) {
-    if (route.upstream === undefined) continue
-    const one = new ProxiedRoute(route, route.upstream, options)
-    proxied.set(route, one)
-    await app.register(async (scope) => registerRoute(scope, one, options))
-  }
+  for (const one of proxied.values()) await app.register(async (scope) => registerRoute(scope, one, options))
   app.addHook('onClose', () => options.upstreams.close())
-  return proxied
 }
 
 async function registerRoute(scope: FastifyInstance, proxied: ProxiedRoute, options: ProxyOptions): Promise<void> {
@@ -71,7 +70,7 @@ async function registerRoute(scope: FastifyInstance, proxied: ProxiedRoute, opti
     registered.handler = function (request, reply) {
       const { path, query, readings } = judgedOf(request, proxied.route).path
       if (readings.length > 0 || request.raw.url !== path + query) return byPlugin.call(this, request, reply)
-      return handle(request, reply, proxied, options)
+      return deliver(new FrameworkCall(request, reply), judgedOf(request, proxied.route), proxied, options)
     }
   })
 
@@ -90,7 +89,7 @@ async function registerRoute(scope: FastifyInstance, proxied: ProxiedRoute, opti
       if (destination !== proxied.route.target(judgedOf(request, proxied.route).path.path)) {
         throw new BffError('invalid_request', 'the path has more than one reading')
       }
-      handle(request, reply, proxied, options)
+      deliver(new FrameworkCall(request, reply), judgedOf(request, proxied.route), proxied, options)
     },
     // The upgrade path is our own (websocket.ts says why).
     websocket: false,
@@ -103,24 +102,16 @@ async function registerRoute(scope: FastifyInstance, proxied: ProxiedRoute, opti
   })
 }
 
-function handle(request: FastifyRequest, reply: FastifyReply, proxied: ProxiedRoute, options: ProxyOptions): void {
-  const { route } = proxied
-  const judged = judgedOf(request, route)
-  if (isHandshake(request.raw)) checkHandshake(request.raw, proxied)
-  else checkOtherUpgrade(request.raw)
-  const delivery = new Delivery(
-    request,
-    reply,
-    {
-      proxied,
-      judged,
-      target: route.target(judged.path.path) + judged.path.query,
-      owner: ownerOf(judged),
-      fieldsFor: (owner, credentials, trace) => requestFields(request, proxied, { owner, credentials, trace }, options),
-    },
-    options,
-  )
-  delivery.begin()
+/** Sends a request that has passed to its upstream, and the answer back; a failure is answered, too. */
+export function deliver(call: Call, judged: Judged, proxied: ProxiedRoute, options: ProxyOptions): void {
+  const target = proxied.route.target(judged.path.path) + judged.path.query
+  try {
+    if (isHandshake(call.raw)) checkHandshake(call.raw, proxied)
+    else checkOtherUpgrade(call.raw)
+    new Delivery(call, { proxied, judged, target, owner: ownerOf(judged) }, options).begin()
+  } catch (error) {
+    call.fail(error)
+  }
 }
 
 /** What was judged for this request; fails when Fastify's router chose another route than the judge. */
@@ -137,31 +128,4 @@ export function ownerOf(judged: Judged): RequestOwner | null {
   const { session, sessionCookie, bearer } = judged
   if (bearer) return bearer
   return session && sessionCookie !== undefined ? { session, sessionCookie } : null
-}
-
-/** The header fields for the upstream. */
-function requestFields(
-  request: FastifyRequest,
-  proxied: ProxiedRoute,
-  own: Pick<RequestFacts, 'credentials' | 'trace'> & { owner: RequestOwner | null },
-  options: Pick<ProxyOptions, 'addresses'>,
-): string[] {
-  const { owner, credentials, trace } = own
-  return proxied.requestHeaders.build(request.raw, {
-    session: owner && 'session' in owner ? owner.session : owner,
-    requestId: request.id,
-    forwardedFor: forwardedFor(request.raw, options.addresses),
-    credentials,
-    trace,
-    upstreamHost: proxied.upstream.address.host,
-  })
-}
-
-/** The peer, behind what a trusted proxy says of its own peers; anybody else's word is dropped (PX-09). */
-function forwardedFor(raw: IncomingMessage, addresses: ProxyOptions['addresses']): string {
-  const peer = raw.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '')
-  const said = raw.headers['x-forwarded-for']
-  if (said === undefined || !addresses.isTrusted(raw)) return peer ?? 'unknown'
-  const chain = Array.isArray(said) ? said.join(', ') : said
-  return peer === undefined ? chain : `${chain}, ${peer}`
 }

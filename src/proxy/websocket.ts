@@ -13,8 +13,9 @@ import { createHash } from 'node:crypto'
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { BffError } from '../errors.ts'
+import type { Call } from '../http/call.ts'
 import type { Judged } from '../http/judge.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { RequestOwner } from './open-streams.ts'
@@ -117,19 +118,19 @@ export interface WebSocketOpening {
 }
 
 /** Passes the upstream's 101 on and joins the sockets. @throws BffError `upstream_unavailable` */
-export function joinWebSocket(request: FastifyRequest, reply: FastifyReply, opening: WebSocketOpening): void {
+export function joinWebSocket(call: Call, opening: WebSocketOpening): void {
   const { proxied, owner, judged, upstream } = opening
-  const handshake = handshakes.get(request.raw)
+  const handshake = handshakes.get(call.raw)
   const fields = proxied.responseHeaders.build(opening.answer, false)
-  const key = request.raw.headers['sec-websocket-key'] ?? ''
+  const key = call.raw.headers['sec-websocket-key'] ?? ''
   if (!handshake || valueOf(fields, 'sec-websocket-accept') !== acceptOf(key)) {
     upstream.destroy()
     throw new BffError('upstream_unavailable', 'the upstream accepted another handshake than this one')
   }
   const { socket: client, head } = handshake
   const startedAt = performance.now()
-  reply.hijack()
-  reply.raw.detachSocket(client)
+  call.takeOver()
+  call.response.detachSocket(client)
   client.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS).setTimeout(0)
   client.write(headOf(fields), 'latin1')
   if (head.length > 0) client.unshift(head)
@@ -150,7 +151,7 @@ export function joinWebSocket(request: FastifyRequest, reply: FastifyReply, open
     onClosed: () => {
       leave()
       // No answer was ever finished, so no hook has written this line.
-      request.log.info({ ...log, durationMs: Math.round(performance.now() - startedAt) }, 'websocket')
+      call.log.info({ ...log, durationMs: Math.round(performance.now() - startedAt) }, 'websocket')
     },
   })
   const leave = proxied.streams.open('websocket', owner, (reason) => {

@@ -38,7 +38,7 @@ describe('an upstream that misbehaves', () => {
 
     expect(await codeOf(port, get('/api/x'))).toEqual([502, 'upstream_unavailable'])
     expect(upstream.requests).toHaveLength(1)
-    expect(proxy.failures[0]?.message).not.toMatch(/127\.0\.0\.1|GARBAGE/)
+    expect(proxy.failures[0]?.detail).not.toMatch(/127\.0\.0\.1|GARBAGE/)
   })
 
   test('interim answers are swallowed', async () => {

@@ -174,6 +174,7 @@ describe('a request through the proxy', () => {
       {},
       {
         routes,
+        byFramework: true,
         misjudge: (judged, table) => ({ ...judged, place: table.routes[1]! }),
       },
     )
@@ -181,6 +182,7 @@ describe('a request through the proxy', () => {
       undefined,
       {},
       {
+        byFramework: true,
         misjudge: (judged) => ({ ...judged, path: { ...judged.path, path: '/api/y' } }),
       },
     )
@@ -198,7 +200,7 @@ describe('a request through the proxy', () => {
 
     expect(statusOf(await exchange(otherRoute.port, get('/api/x')))).toBe(400)
     expect(statusOf(await exchange(otherPath.port, get('/api/x')))).toBe(400)
-    // The plugin is asked where a path has more than one reading.
+    // Router and plugin are asked where a path has more than one reading.
     expect(statusOf(await exchange(otherTarget.port, get('/api/a%3Fb')))).toBe(400)
     const worlds = [otherRoute, otherPath, otherTarget]
     expect(worlds.flatMap(({ upstream }) => upstream.requests)).toEqual([])

@@ -1,18 +1,22 @@
 /** The proxy alone, on a real socket: routes and upstreams are real, who is signed in is said by the test. */
+import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { fastify } from 'fastify'
+import { fastify, type FastifyBaseLogger } from 'fastify'
 import { onTestFinished } from 'vitest'
 import type { FastifyInstance } from 'fastify'
 import { Config } from '../../src/config/schema.ts'
-import { BffError } from '../../src/errors.ts'
+import { Entrance } from '../../src/entrance.ts'
+import { BffError, type FailureCode } from '../../src/errors.ts'
 import { ClientAddresses } from '../../src/http/client-address.ts'
 import { CookieJar } from '../../src/http/cookies.ts'
 import { isNavigation } from '../../src/http/csrf.ts'
+import { registerErrorHandler } from '../../src/http/error-handler.ts'
 import type { Judged } from '../../src/http/judge.ts'
+import { Pages } from '../../src/http/pages.ts'
 import { parseRequestTarget } from '../../src/http/request-path.ts'
 import { SecurityHeaders } from '../../src/http/security-headers.ts'
 import { OpenStreams } from '../../src/proxy/open-streams.ts'
-import { registerProxy } from '../../src/proxy/proxy.ts'
+import { proxiedRoutes, registerProxy } from '../../src/proxy/proxy.ts'
 import { Credentials } from '../../src/proxy/credentials.ts'
 import type { ProxyOptions } from '../../src/proxy/proxy.ts'
 import { RouteTable } from '../../src/proxy/route-table.ts'
@@ -44,6 +48,8 @@ export interface ProxyAppOptions {
   readonly credentials?: ProxyOptions['credentials']
   /** What the judge finds instead, where it and the router are to disagree. */
   readonly misjudge?: (judged: Judged<Route>, routes: RouteTable) => Judged<Route>
+  /** Requests go by the framework, as they do where there is tracing. */
+  readonly byFramework?: boolean
   /** As on a Node that hands every upgrade over, whatever it is to (before 24.9). */
   readonly everyUpgrade?: boolean
   /** Thrown by the judge, for every request. */
@@ -54,8 +60,8 @@ export interface ProxyAppOptions {
 export class ProxyApp implements AsyncDisposable {
   readonly app: FastifyInstance
   readonly streams: OpenStreams
-  /** Failures that were answered, with their codes. */
-  readonly failures: BffError[] = []
+  /** Failures that were answered, as the log has them. */
+  readonly failures: { readonly code: FailureCode; readonly detail: string }[] = []
   readonly #listeners = new Set<(event: SessionEvent) => void>()
   #session: Session | null
 
@@ -80,20 +86,9 @@ export class ProxyApp implements AsyncDisposable {
     }
     this.#session = options.session === undefined ? sessionOf({}) : options.session
     this.streams = new OpenStreams({ manager })
-    this.app = fastify({ http: options.everyUpgrade ? {} : { shouldUpgradeCallback: takesUpgrade } })
-    acceptUpgrades(this.app)
-    this.app.decorateRequest('judged', null)
-    this.app.setErrorHandler((error, _request, reply) => {
-      const failure = error instanceof BffError ? error : new BffError('internal', String(error))
-      this.failures.push(failure)
-      return reply
-        .code(failure.statusCode)
-        .headers(failure.headers)
-        .send({ code: failure.code, detail: failure.message })
-    })
-    this.app.addHook('onRequest', async (request) => {
+    const judge = (raw: IncomingMessage): Judged<Route> => {
       if (options.refuse) throw options.refuse
-      const path = parseRequestTarget(request.raw.url ?? '', new URL(config.publicUrl))
+      const path = parseRequestTarget(raw.url ?? '', new URL(config.publicUrl))
       const place = routes.match(path)
       if (!place) throw new BffError('not_found')
       const session = place.policy.session === 'none' ? null : this.#session
@@ -103,15 +98,13 @@ export class ProxyApp implements AsyncDisposable {
         path,
         session,
         sessionCookie: session ? 'c'.repeat(43) : undefined,
-        isNavigation: isNavigation(request.headers),
+        isNavigation: isNavigation(raw.headers),
         clientAddress: '127.0.0.1',
       } satisfies Judged<Route>
-      request.judged = options.misjudge?.(judged, routes) ?? judged
-    })
-    const spa = registerSpa(this.app, { routes, security: new SecurityHeaders(config), log: silentLog, now })
-    const proxied = registerProxy(this.app, {
+      return options.misjudge?.(judged, routes) ?? judged
+    }
+    const proxy: ProxyOptions = {
       config,
-      routes,
       cookies: new CookieJar(config),
       addresses: new ClientAddresses(config.trustedProxies, silentLog),
       upstreams: new Upstreams(now),
@@ -120,8 +113,40 @@ export class ProxyApp implements AsyncDisposable {
       stepUp: () => new BffError('step_up_required', 'an API asks for it'),
       loginPath: `${config.basePath}/login`,
       now,
+    }
+    const proxied = proxiedRoutes(routes, proxy)
+    const security = new SecurityHeaders(config)
+    const failures = {
+      publicUrl: new URL(config.publicUrl),
+      basePath: config.basePath,
+      pages: new Pages(config),
+      security,
+    }
+    const log = this.#recorder()
+    const entrance = new Entrance({
+      door: { lets: () => true },
+      judge: { judge },
+      corsOrigins: [],
+      isDraining: () => false,
+      ...(!options.byFramework && { direct: { proxied, proxy, account: { answered() {} }, failures, log } }),
     })
-    this.#ready = Promise.all([spa, proxied])
+    this.app = fastify({
+      loggerInstance: log,
+      serverFactory: (handler) =>
+        createServer(options.everyUpgrade ? {} : { shouldUpgradeCallback: takesUpgrade }, (raw, response) =>
+          entrance.take(raw, response, handler),
+        ),
+    })
+    acceptUpgrades(this.app)
+    this.app.decorateRequest('judged', null)
+    registerErrorHandler(this.app, failures)
+    this.app.addHook('onRequest', async (request, reply) => {
+      const judged = await entrance.judge(request.raw)
+      request.judged = judged
+      entrance.letPass(request.raw, reply.raw, judged)
+    })
+    const spa = registerSpa(this.app, { routes, security, log: silentLog, now })
+    this.#ready = Promise.all([spa, registerProxy(this.app, proxied, proxy)])
   }
 
   readonly #ready: Promise<unknown>
@@ -135,6 +160,24 @@ export class ProxyApp implements AsyncDisposable {
 
   get port(): number {
     return (this.app.server.address() as AddressInfo).port // listens on TCP, see start
+  }
+
+  #recorder(): FastifyBaseLogger {
+    const record = (fields: object | string): void => {
+      if (typeof fields === 'object' && 'code' in fields)
+        this.failures.push(fields as { code: FailureCode; detail: string }) // as `logFailure` writes it
+    }
+    const silent = (): void => {}
+    const log = {
+      level: 'info',
+      info: record,
+      warn: record,
+      error: record,
+      fatal: record,
+      debug: silent,
+      trace: silent,
+    }
+    return Object.assign(log, { silent, child: () => log }) as unknown as FastifyBaseLogger
   }
 
   /** The session ends on some instance. */

@@ -3,8 +3,9 @@ import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
-import { AccessLog } from '../telemetry/access-log.ts'
+import { type AccessLine, AccessLog } from '../telemetry/access-log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { TurnBatch } from '../telemetry/turn-batch.ts'
 import type { Call } from './call.ts'
 import type { Judged } from './judge.ts'
 import type { RequestSpans } from './request-spans.ts'
@@ -23,6 +24,7 @@ export class RequestAccount {
   readonly #lines: AccessLog
   readonly #metrics: Metrics
   readonly #traces: RequestSpans | undefined
+  readonly #answered = new TurnBatch<AccessLine>((lines) => this.#settle(lines))
 
   constructor({ config, log, metrics, traces }: RequestAccountOptions) {
     this.#lines = new AccessLog(log, writesJson(config))
@@ -41,17 +43,13 @@ export class RequestAccount {
 
   /** Every other answer; called when it is over. */
   answered({ raw, response, id }: AnsweredCall, known: Judged | Whereabouts, durationMs: number): void {
-    const { method = '' } = raw
-    const { statusCode: status } = response
     const isJudged = 'place' in known
-    const route = isJudged ? known.place.policy.name : known.route
-    this.#metrics.countRequest(route, method, status, durationMs / 1_000)
-    this.#lines.write({
+    this.#answered.add({
       requestId: id,
-      method,
+      method: raw.method ?? '',
       path: pathOf(raw),
-      route,
-      status,
+      route: isJudged ? known.place.policy.name : known.route,
+      status: response.statusCode,
       durationMs: Math.round(durationMs * 10) / 10,
       ip: isJudged ? known.clientAddress : known.ip,
       sessionRef: isJudged ? known.session?.ref.slice(0, 16) : undefined,
@@ -61,10 +59,23 @@ export class RequestAccount {
 
   /** One that was turned away at the door. */
   refused(raw: IncomingMessage, requestId: string, status: number): void {
-    const { method = '' } = raw
     const nobody = { ip: undefined, sessionRef: undefined }
-    this.#metrics.countRequest('-', method, status, 0)
-    this.#lines.write({ ...nobody, requestId, method, path: pathOf(raw), route: '-', status, durationMs: 0 })
+    this.#answered.add({
+      ...nobody,
+      requestId,
+      method: raw.method ?? '',
+      path: pathOf(raw),
+      route: '-',
+      status,
+      durationMs: 0,
+    })
+  }
+
+  #settle(lines: readonly AccessLine[]): void {
+    for (const { route, method, status, durationMs } of lines) {
+      this.#metrics.countRequest(route, method, status, durationMs / 1_000)
+    }
+    this.#lines.write(lines)
   }
 }
 

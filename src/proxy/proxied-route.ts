@@ -2,6 +2,7 @@
 import type { Config, RouteConfig } from '../config/schema.ts'
 import type { CookieJar } from '../http/cookies.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { TurnBatch } from '../telemetry/turn-batch.ts'
 import type { OpenStreams } from './open-streams.ts'
 import { RequestHeaders } from './request-headers.ts'
 import { ResponseHeaders } from './response-headers.ts'
@@ -23,7 +24,7 @@ export class ProxiedRoute {
   readonly requestHeaders: RequestHeaders
   readonly responseHeaders: ResponseHeaders
   readonly streams: OpenStreams
-  readonly #duration: { observe(seconds: number): void } | undefined
+  readonly #durations: TurnBatch<number> | undefined
 
   /** @param url where the route's requests go */
   constructor(route: Route, url: string, options: ProxiedRouteOptions) {
@@ -41,11 +42,16 @@ export class ProxiedRoute {
       upstreamOrigin: this.upstream.address.origin,
       basePath: config.basePath,
     })
-    this.#duration = options.metrics?.upstreamDuration.labels(route.policy.name)
+    const histogram = options.metrics?.upstreamDuration.labels(route.policy.name)
+    this.#durations =
+      histogram &&
+      new TurnBatch((durations) => {
+        for (const ms of durations) histogram.observe(ms / 1_000)
+      })
   }
 
   /** Counts the time from sending a request to the head of its answer, in milliseconds. */
   observe(durationMs: number): void {
-    this.#duration?.observe(durationMs / 1_000)
+    this.#durations?.add(durationMs)
   }
 }

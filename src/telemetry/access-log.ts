@@ -35,16 +35,20 @@ export class AccessLog {
     this.#stream = isJson ? (logger[symbols.streamSym as never] as { write(line: string): void }) : undefined
   }
 
-  write(line: AccessLine): void {
+  /** In one piece: the logger's destination counts the bytes of each that it gets. */
+  write(lines: readonly AccessLine[]): void {
     if (!this.#logger.isLevelEnabled('info')) return
-    if (!this.#stream) return this.#logger.info(line, 'request')
-    const { requestId, method, path, route, status, durationMs, ip, sessionRef, traceId } = line
-    this.#stream.write(
+    if (this.#stream) this.#stream.write(lines.map((line) => this.#text(line)).join(''))
+    else for (const line of lines) this.#logger.info(line, 'request')
+  }
+
+  #text({ requestId, method, path, route, status, durationMs, ip, sessionRef, traceId }: AccessLine): string {
+    return (
       `{"level":"info","time":"${this.#isoTime()}","requestId":"${requestId}","method":"${method}",` +
-        `"path":${JSON.stringify(cleanText(path))},"route":${this.#quoted(route)},"status":${status},` +
-        `"durationMs":${durationMs}${ip === undefined ? '' : `,"ip":${JSON.stringify(ip)}`}` +
-        (sessionRef === undefined ? '' : `,"sessionRef":"${sessionRef}"`) +
-        `${traceId === undefined ? '' : `,"traceId":"${traceId}"`},"msg":"request"}\n`,
+      `"path":${JSON.stringify(cleanText(path))},"route":${this.#quoted(route)},"status":${status},` +
+      `"durationMs":${durationMs}${ip === undefined ? '' : `,"ip":${JSON.stringify(ip)}`}` +
+      (sessionRef === undefined ? '' : `,"sessionRef":"${sessionRef}"`) +
+      `${traceId === undefined ? '' : `,"traceId":"${traceId}"`},"msg":"request"}\n`
     )
   }
 

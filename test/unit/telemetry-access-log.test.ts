@@ -32,7 +32,7 @@ test('a line is the one that the logger would write, whatever the path holds (R6
   fc.assert(
     fc.property(arbitrary, (changes) => {
       const [byHand, byLogger] = [recorder(), recorder()]
-      new AccessLog(createLogger({ level: 'info' }, byHand.stream), true).write({ ...line, ...changes })
+      new AccessLog(createLogger({ level: 'info' }, byHand.stream), true).write([{ ...line, ...changes }])
       createLogger({ level: 'info' }, byLogger.stream).info({ ...line, ...changes }, 'request')
 
       const [written, expected] = [byHand, byLogger].map(
@@ -47,9 +47,9 @@ test('a line is the one that the logger would write, whatever the path holds (R6
 
 test('below the level nothing is written, and a terminal gets the logger’s form', () => {
   const quiet = recorder()
-  new AccessLog(createLogger({ level: 'warn' }, quiet.stream), true).write(line)
+  new AccessLog(createLogger({ level: 'warn' }, quiet.stream), true).write([line])
   const terminal = recorder()
-  new AccessLog(createLogger({ level: 'info' }, terminal.stream), false).write(line)
+  new AccessLog(createLogger({ level: 'info' }, terminal.stream), false).write([line])
 
   expect(quiet.lines).toEqual([])
   expect(JSON.parse(terminal.lines[0] ?? '')).toMatchObject({ msg: 'request', path: '/api/orders' })

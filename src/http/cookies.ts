@@ -176,6 +176,8 @@ export class CookieJar {
   stripOwnCookies(header: string | undefined): string | undefined {
     if (header === undefined || header === '') return undefined
     if (!this.#mayBeOurs.test(header)) return header
+    const rest = withoutOnly(header, this.names.session)
+    if (rest !== undefined && !this.#mayBeOurs.test(rest)) return rest === '' ? undefined : rest
     const kept = header
       .split(';')
       .map(trimmed)
@@ -227,6 +229,15 @@ function onlyValueOf(header: string | undefined, name: string): string | undefin
   if ((at > 0 && !header.startsWith('; ', at - 2)) || header[at + name.length] !== '=') return undefined
   const end = header.indexOf(';', at)
   return header.slice(at + name.length + 1, end === -1 ? undefined : end)
+}
+
+/** The field without that cookie, as nearly every request brings it; `undefined` where it is written in another way. */
+function withoutOnly(header: string, name: string): string | undefined {
+  const at = header.indexOf(`${name}=`)
+  if (at === -1 || (at > 0 && !header.startsWith('; ', at - 2))) return undefined
+  const end = header.indexOf(';', at)
+  if (end === -1) return header.slice(0, Math.max(0, at - 2))
+  return header.startsWith('; ', end) ? header.slice(0, at) + header.slice(end + 2) : undefined
 }
 
 function valuesOf(header: string | undefined, wanted: string): string[] {

@@ -39,6 +39,7 @@ export class PublicListener {
   readonly #connections = new Set<Duplex>()
   readonly #generations = new Set<Generation>()
   #current: Generation | undefined
+  #requests = 0
   #isDraining = false
   #isClosing = false
 
@@ -57,16 +58,16 @@ export class PublicListener {
       socket.on('close', forget)
     })
     this.#server.on('request', (raw: IncomingMessage, response: ServerResponse) => {
-      this.#current?.takeRequest('request', raw, response)
+      this.#take('request', raw, response)
     })
     this.#server.on('checkContinue', (raw: IncomingMessage, response: ServerResponse) => {
       lineHasEnded(raw, response)
-      this.#current?.takeRequest('checkContinue', raw, response)
+      this.#take('checkContinue', raw, response)
     })
     // Node would answer 417 by itself; the judge refuses it as what it is, and it is logged and counted.
     this.#server.on('checkExpectation', (raw: IncomingMessage, response: ServerResponse) => {
       lineHasEnded(raw, response)
-      this.#current?.takeRequest('request', raw, response)
+      this.#take('request', raw, response)
     })
     this.#server.on('upgrade', (raw: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.#current?.takeUpgrade(raw, socket, head)
@@ -74,6 +75,16 @@ export class PublicListener {
     this.#server.on('clientError', (error: Error, socket: Duplex) => {
       this.#current?.gateway.app.server.emit('clientError', error, socket)
     })
+  }
+
+  #take(event: 'request' | 'checkContinue', raw: IncomingMessage, response: ServerResponse): void {
+    this.#requests += 1
+    this.#current?.takeRequest(event, raw, response)
+  }
+
+  /** How many have come since the start. */
+  get requests(): number {
+    return this.#requests
   }
 
   /** Hands what comes from now on to this gateway. Resolves when the one before has ended all that it had begun. */

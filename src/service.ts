@@ -8,6 +8,7 @@ import type { Config } from './config/schema.ts'
 import { buildGateway, type Gateway } from './gateway.ts'
 import { listeningAddress } from './http/listening-address.ts'
 import { Overload } from './http/overload.ts'
+import { IdleMemory } from './idle-memory.ts'
 import { type Limiter, RateLimiter } from './http/rate-limit.ts'
 import { SharedRateLimiter } from './http/shared-rate-limit.ts'
 import { clearStaleSocket } from './http/unix-socket.ts'
@@ -60,6 +61,7 @@ export class Service {
   readonly #manager: SessionManager
   readonly #limiter: Limiter
   readonly #overload: Overload
+  readonly #idleMemory: IdleMemory
   readonly #readiness: Readiness
   readonly #metrics: Metrics
   readonly #audit: Audit
@@ -100,6 +102,7 @@ export class Service {
       ...(options.rereadKeys && { onUnknownKey: options.rereadKeys }),
     })
     this.#limiter = this.#createLimiter()
+    this.#idleMemory = new IdleMemory({ log, requests: () => this.#listener?.requests ?? 0 })
     this.#overload = new Overload({
       waiting: () => this.#listener?.waiting ?? 0,
       places: () => Math.max(0, ...this.#config.routes.map(({ maxInFlight }) => maxInFlight)),
@@ -142,6 +145,7 @@ export class Service {
       await this.#forwardAuth.listen(forwardAuth)
     }
     this.#overload.start()
+    this.#idleMemory.start()
     this.#readiness.watch().catch((error: unknown) => {
       this.#log.error({ err: error }, 'the store is not looked at any more before somebody asks whether it is there')
     })
@@ -258,6 +262,7 @@ export class Service {
     await this.#updating
     await this.#listener?.close(this.#config.shutdown.grace)
     this.#overload.stop()
+    this.#idleMemory.stop()
     await this.#forwardAuth?.close()
     await this.#management?.close()
     await this.#admin?.close()

@@ -14,6 +14,8 @@ import { startUpstream } from '../upstream.ts'
 
 const STEPS = [0, 1_000, 10_000]
 const AT_ONCE = 50
+/** By then the gateway has seen that there is nothing to do (`src/idle-memory.ts`). */
+const REST_MS = 320_000
 
 export async function connections(settings: Settings): Promise<Report> {
   await using stack = new AsyncDisposableStack()
@@ -38,11 +40,12 @@ export async function connections(settings: Settings): Promise<Report> {
   return {
     scenario: 'connections',
     title: 'Resident MiB by idle connections, each after one call',
-    columns: ['system', ...STEPS.map((count) => showNumber(count)), 'kB each'],
+    columns: ['system', ...STEPS.map((count) => showNumber(count)), 'kB each', 'minutes later'],
     rows: [...found].map(([name, values]) => [
       name,
-      ...values.map((value) => showNumber(value)),
-      showNumber((((values.at(-1) ?? 0) - (values[0] ?? 0)) * 1_024) / (STEPS.at(-1) ?? 1), 1),
+      ...values.slice(0, STEPS.length).map((value) => showNumber(value)),
+      showNumber((((values[STEPS.length - 1] ?? 0) - (values[0] ?? 0)) * 1_024) / (STEPS.at(-1) ?? 1), 1),
+      showNumber(values.at(-1) ?? 0),
     ]),
     notes: ['Memory that V8 has not given back yet counts too.'],
     data: Object.fromEntries(found),
@@ -66,6 +69,8 @@ async function measure(part: Part, url: string, cookie: string, settings: Settin
       await wait(2_000)
       resident.push(part.residentMiB())
     }
+    await wait(REST_MS)
+    resident.push(part.residentMiB())
   } finally {
     for (const socket of sockets) socket.destroy()
   }

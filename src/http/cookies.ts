@@ -46,6 +46,8 @@ const SESSION_VALUE = /^[A-Za-z0-9_-]{43}$/
 const SEALED_VALUE = /^[A-Za-z0-9._-]{1,4096}$/
 const TRANSACTION_ID = /^[A-Za-z0-9_-]{1,64}$/
 const TRANSACTION_SECONDS = 600
+/** A `Cookie` field whose pieces are joined by anything else than `; `. */
+const ODDLY_JOINED = /[ \t];|;(?! [^ \t;])|^[ \t;]|[ \t;]$/
 
 /**
  * Sets a cookie in an answer. `reply.setCookie` of @fastify/cookie, whose serializer writes the line, would also parse
@@ -177,7 +179,9 @@ export class CookieJar {
     if (header === undefined || header === '') return undefined
     if (!this.#mayBeOurs.test(header)) return header
     const rest = withoutOnly(header, this.names.session)
-    if (rest !== undefined && !this.#mayBeOurs.test(rest)) return rest === '' ? undefined : rest
+    if (rest !== undefined && !this.#mayBeOurs.test(rest) && !ODDLY_JOINED.test(rest)) {
+      return rest === '' ? undefined : rest
+    }
     const kept = header
       .split(';')
       .map(trimmed)

@@ -238,6 +238,23 @@ describe('keeping them from upstreams', () => {
     expect(jar.stripOwnCookies('')).toBeUndefined()
   })
 
+  test('what is left beside ours is the same, however and wherever it was joined', () => {
+    const piece = fc.constantFrom('a=1', 'b="2"', 'c', 'd=x=y', '')
+    const join = fc.constantFrom('; ', '; ', ';', ';  ', ' ; ', ';\t', '\t;')
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(piece, join), { maxLength: 4 }),
+        fc.array(fc.tuple(join, piece), { maxLength: 4 }),
+        (before, after) => {
+          const header = `${before.flat().join('')}${SESSION}=${SID}${after.flat().join('')}`
+          const others = [...before.map(([one]) => one), ...after.map(([, one]) => one)].filter((one) => one !== '')
+          expect(jar.stripOwnCookies(header)).toBe(others.length > 0 ? others.join('; ') : undefined)
+        },
+      ),
+      { numRuns: 2_000 },
+    )
+  })
+
   test('no spelling of a header lets a readable session value through (PX-04)', () => {
     const noise = fc.constantFrom('', ' ', '\t', '"', ',', '=', ';', 'a=1', '; ', '%20', '$Version=1', '\\')
     const casing = fc.constantFrom(SESSION, SESSION.toLowerCase(), SESSION.toUpperCase(), '%5F_Host-Http-sidegate')

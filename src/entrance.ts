@@ -117,7 +117,12 @@ export class Entrance {
     const { raw, response, at } = arrival
     this.letPass(raw, response, judged)
     const call = new DirectCall(raw, response, randomUUID(), direct)
-    response.once('finish', () => account.answered(call, judged, performance.now() - at)).on('error', nobodyHears)
+    let isOver = false
+    const over = (): void => {
+      if (!isOver) account.answered(call, judged, performance.now() - at)
+      isOver = true
+    }
+    response.on('finish', over).on('error', over)
     deliver(call, judged, route, proxy)
   }
 
@@ -126,6 +131,3 @@ export class Entrance {
     framework(raw, response)
   }
 }
-
-/** An answer that cannot be written ends by `close`, which whoever writes it listens to. */
-function nobodyHears(): void {}

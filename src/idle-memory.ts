@@ -21,7 +21,7 @@ const QUIET_LOOKS = 30
 const WORTH_BYTES = 32 * 1_048_576
 
 export interface IdleMemoryOptions {
-  readonly log: Pick<Log, 'debug'>
+  readonly log: Pick<Log, 'debug' | 'warn'>
   /** How many requests have come since the start. */
   readonly requests: () => number
   /** Share of the time since it was asked before, 0 to 1, in which the event loop was busy. */
@@ -67,7 +67,14 @@ export class IdleMemory {
     this.#quietLooks = isQuiet ? this.#quietLooks + 1 : 0
     const before = this.#residentBytes()
     if (this.#quietLooks < QUIET_LOOKS || before < this.#needed + WORTH_BYTES) return
-    this.#collect()
+    try {
+      this.#collect()
+    } catch (error) {
+      // Another runtime may show no collector: then memory is kept as V8 keeps it.
+      this.stop()
+      this.#log.warn({ err: error }, 'memory cannot be given back')
+      return
+    }
     this.#needed = this.#residentBytes()
     this.#log.debug({ before, after: this.#needed }, 'memory was given back while there was nothing to do')
   }

@@ -83,10 +83,16 @@ export class DirectCall implements Call {
 
   fail(thrown: unknown): void {
     const { raw, response, id } = this
-    const error = failureOf(thrown)
-    logFailure(this.log, error)
-    // Too late to say anything else; a client must not take what it has for the whole.
-    if (response.headersSent) response.destroy()
-    else answerUnread(error, { raw, response, requestId: id, headers: {} }, this.#options.failures)
+    try {
+      const error = failureOf(thrown)
+      logFailure(this.log, error)
+      // Too late to say anything else; a client must not take what it has for the whole.
+      if (response.headersSent) response.destroy()
+      else answerUnread(error, { raw, response, requestId: id, headers: {} }, this.#options.failures)
+    } catch (err) {
+      // Called from where nobody would catch, and one failure must not end the process for all.
+      this.log.error({ err }, 'a failure could not be answered')
+      response.destroy()
+    }
   }
 }

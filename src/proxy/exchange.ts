@@ -221,6 +221,8 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiter, AnswerSourc
     if (this.#phase !== 'answering') return
     this.#release()
     this.#answer?.end()
+    // Over HTTP/2 it would still be sent, from what is read only to be thrown away.
+    if (!this.#request.complete) this.#body?.destroy()
     discardRest(this.#request)
   }
 

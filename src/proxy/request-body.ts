@@ -83,8 +83,11 @@ export class RequestBody extends Readable {
     if (this.#isHeld && !this.destroyed) {
       this.#isHeld = false
       this.#timer?.refresh()
-      this.#spare.push(...this.#lent)
-      this.#lent = []
+      // What waits in here has not gone out; then the slabs stay lent, and what follows goes up uncopied.
+      if (this.readableLength === 0) {
+        this.#spare.push(...this.#lent)
+        this.#lent = []
+      }
       this.#source.resume()
     }
     return this

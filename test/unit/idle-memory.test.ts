@@ -63,6 +63,19 @@ test('is given back again when there is more of it again', () => {
   expect(state.collections).toBe(2)
 })
 
+test('is kept where there is no collector, and nothing else happens', () => {
+  const memory = new IdleMemory({
+    log: silentLog,
+    requests: () => 0,
+    busyShare: () => 0,
+    collect: () => {
+      throw new TypeError('gc is not a function')
+    },
+  })
+
+  for (let n = 0; n < 40; n += 1) memory.look()
+})
+
 test('is that of the young generation, too', () => {
   let kept: object[] = []
   for (let n = 0; n < 400_000; n += 1) {

@@ -104,8 +104,8 @@ async function registerRoute(scope: FastifyInstance, proxied: ProxiedRoute, opti
 
 /** Sends a request that has passed to its upstream, and the answer back; a failure is answered, too. */
 export function deliver(call: Call, judged: Judged, proxied: ProxiedRoute, options: ProxyOptions): void {
-  const target = proxied.route.target(judged.path.path) + judged.path.query
   try {
+    const target = proxied.route.target(judged.path.path) + judged.path.query
     if (isHandshake(call.raw)) checkHandshake(call.raw, proxied)
     else checkOtherUpgrade(call.raw)
     new Delivery(call, { proxied, judged, target, owner: ownerOf(judged) }, options).begin()

@@ -1,8 +1,8 @@
 /**
  * One request on its way to an upstream and the answer on its way back.
  *
- * This is the hot path, and the only place that hijacks a reply: the answer's bytes go from undici's parser straight
- * into the client's socket. Fastify's stream send and undici's body stream cost about a third of the throughput of a
+ * This is the hot path, and the only place that takes an answer over: its bytes go from undici's parser straight into
+ * the client's socket. Fastify's stream send and undici's body stream cost about a third of the throughput of a
  * small answer. What they did must therefore be done here: back-pressure, a client that leaves, an upstream that
  * breaks off, headers flushed before the body comes.
  */

@@ -6,7 +6,7 @@
  * upgrade that no route wants, and puts internal error texts into close reasons, which over 123 bytes end the
  * process.
  *
- * Here a handshake is a request like any other until the upstream has said 101: judged by the same hook, sent by the
+ * Here a handshake is a request like any other until the upstream has said 101: judged in the same place, sent by the
  * same `Delivery`, refused by the same error handler, or by the upstream's own answer. Then the sockets are joined.
  */
 import { createHash } from 'node:crypto'
